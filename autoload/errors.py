@@ -1,0 +1,161 @@
+"""Every error that this package raises on purpose.
+
+A message says what is wrong, where (file or field), what was found against what was expected, and what to do.
+The facts are attributes of the exception, so that a program need not parse the text. Each class keeps the built-in
+base that users of the Auto classes already catch: OSError for files and the Hub, ValueError for configurations and
+tasks, RuntimeError for weights, TypeError for arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class AutoloadError(Exception):
+    """Base of all errors raised on purpose; keyword arguments become attributes."""
+
+    def __init__(self, message: str, **facts: Any):
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+
+class FileError(AutoloadError, OSError):
+    """Something is wrong with a file or a directory. Facts: `path`."""
+
+    def __str__(self) -> str:  # OSError would print its errno pair
+        return str(self.args[0])
+
+
+class NoSuchDirectory(FileError, FileNotFoundError):
+    """A path was given and nothing is there. Facts: `path`."""
+
+
+class MissingFile(FileError, FileNotFoundError):
+    """A directory or repository lacks a file that is needed. Facts: `where`, `names`, `present`."""
+
+
+class CorruptFile(FileError, ValueError):
+    """A file is there but its content is not what its name promises. Facts: `path`."""
+
+
+class CorruptCheckpoint(CorruptFile, RuntimeError):
+    """A weights file is truncated, damaged, or inconsistent with its index. Facts: `path`."""
+
+
+class HubError(FileError):
+    """The Hub did not give what was asked for. Facts: `repo_id`, `revision`."""
+
+
+class RepositoryNotFound(HubError):
+    """No such repository, or a private one without the right token."""
+
+
+class GatedRepository(HubError):
+    """The repository exists, but its owner must grant access first."""
+
+
+class RevisionNotFound(HubError):
+    """The repository has no such branch, tag or commit."""
+
+
+class NotCached(HubError):
+    """Offline mode, and the cache does not hold the file. Facts: `filename`, `cache_dir`, `cached_revisions`."""
+
+
+class HubUnreachable(HubError, ConnectionError):
+    """The Hub could not be reached or answered with a fault. Facts: `endpoint`."""
+
+
+class RateLimited(HubUnreachable):
+    """The Hub asked us to slow down. Facts: `status`, `retry_after` (seconds or None)."""
+
+
+class ConfigError(AutoloadError, ValueError):
+    """A configuration field has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
+
+    def __init__(self, field: str, got: Any = None, expected: str = "", *, where: str = "config.json", hint: str = ""):
+        found = repr(got)
+        found = found if len(found) <= 120 else found[:117] + "..."
+        text = f"{where}: {field} is {found}, expected {expected}." + (f" {hint}" if hint else "")
+        AutoloadError.__init__(self, text, field=field, got=got, expected=expected, where=where, hint=hint)
+
+    def __reduce__(self):
+        return _rebuild_config_error, (type(self), self.args[0], dict(self.__dict__))
+
+
+def _rebuild_config_error(cls: type[ConfigError], message: str, facts: dict[str, Any]) -> ConfigError:
+    error = cls.__new__(cls)
+    AutoloadError.__init__(error, message, **facts)
+    return error
+
+
+class UnknownModelType(AutoloadError, ValueError):
+    """No registered type has this `model_type`. Facts: `model_type`, `nearest`, `architectures`."""
+
+
+class TaskError(AutoloadError, ValueError):
+    """The model type has no head for this task. Facts: `model_type`, `task`, `available`."""
+
+
+class RemoteCodeRefused(AutoloadError, ValueError):
+    """The repository wants its own code to run. Facts: `where`, `auto_map`."""
+
+
+class WeightsError(AutoloadError, RuntimeError):
+    """The weights do not fit the model. Facts: `missing`, `unexpected`, `mismatched`."""
+
+
+class ArgumentError(AutoloadError, TypeError):
+    """A call got an argument it does not know or cannot use. Facts: `name`."""
+
+
+class TemplateError(AutoloadError, ValueError):
+    """A chat template failed, did something forbidden, or took too much. Facts: `template`."""
+
+
+class GenerationError(AutoloadError, ValueError):
+    """A generation setting has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known words most like `word`, best first."""
+    return difflib.get_close_matches(word, list(known), n=count, cutoff=0.55)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'dtype'?"`, or nothing when no known word is near."""
+    found = nearest(word, known, 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def unknown_argument(function: str, name: str, known: Iterable[str]) -> ArgumentError:
+    """The error for a keyword that `function` does not take."""
+    return ArgumentError(f"{function}: unknown argument {name!r}{did_you_mean(name, known)}", name=name)
+
+
+@contextmanager
+def reading(path: str | Path, what: str = "file", error: type[CorruptFile] = CorruptFile, remedy: str = ""):
+    """Turn whatever goes wrong while `path` is read or parsed into one error that names the file.
+
+    Our own errors pass through unchanged. Parsers written in Rust may panic; that is an error of the file too.
+    """
+    try:
+        yield
+    except AutoloadError:
+        raise
+    except FileNotFoundError as e:
+        raise MissingFile(f"{path}: no such {what}.", path=str(path), names=[Path(path).name]) from e
+    except PermissionError as e:
+        raise FileError(f"{path}: this {what} cannot be read: permission denied.", path=str(path)) from e
+    except BaseException as e:
+        if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
+            raise  # KeyboardInterrupt, SystemExit
+        reason = " ".join((str(e) or type(e).__name__).split())
+        if isinstance(e, RecursionError):
+            reason = "nested too deeply"
+        text = f"{path}: this {what} cannot be read: {reason[:300]}." + (f" {remedy}" if remedy else "")
+        raise error(text, path=str(path)) from e
