@@ -1,0 +1,5 @@
+"""generate(): interim."""
+
+
+class GenerationMixin:
+    """Interim."""

@@ -1,0 +1,380 @@
+"""Which family implements a model type, under which class names, with which tasks.
+
+`MODELS` is a plain table: what is not in it does not load, and no text from a config.json reaches an import. A row
+names the family (a file in `autoload/models/` and one in `autoload/configs/`), the prefix of the class names, and the
+tasks. `A=B` in a list of tasks says that the Auto class of task A gives the class of task B.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from autoload.config import PreTrainedConfig, make_config_class
+from autoload.errors import TaskError, UnknownModelType, nearest
+
+logger = logging.getLogger("autoload")
+
+
+class Row(NamedTuple):
+    """One model type."""
+
+    family: str
+    prefix: str  # of the class names
+    tasks: str
+    config: str = ""  # prefix of the configuration's name, where it differs
+
+
+LM = "Model CausalLM"
+LM_S = LM + " SequenceClassification"
+LM_ST = LM_S + " TokenClassification"
+LM_STQ = LM_ST + " QuestionAnswering"
+ENCODER = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice"
+ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
+TEXT = " TextEncoding=Model"
+
+# fmt: off
+MODELS: dict[str, Row] = {
+    "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "camembert":        Row("bert", "Camembert", ENCODER_LM),
+    "cohere":           Row("decoder", "Cohere", LM),
+    "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "gemma":            Row("decoder", "Gemma", LM_ST),
+    "gemma2":           Row("decoder", "Gemma2", LM_ST),
+    "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
+    "granite":          Row("decoder", "Granite", LM),
+    "llama":            Row("decoder", "Llama", LM_STQ),
+    "mistral":          Row("decoder", "Mistral", LM_STQ),
+    "olmo2":            Row("decoder", "Olmo2", LM_S),
+    "phi3":             Row("decoder", "Phi3", LM_ST),
+    "qwen2":            Row("decoder", "Qwen2", LM_STQ),
+    "qwen3":            Row("decoder", "Qwen3", LM_STQ),
+    "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
+    "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
+}
+# Class names that are not prefix + "For" + task.
+IRREGULAR: dict[tuple[str, str], str] = {
+    ("bert", "CausalLM"): "BertLMHeadModel",
+    ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+}
+# fmt: on
+
+# The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
+TASKS: dict[str, str] = {
+    "Model": "hidden states, without a head",
+    "AudioClassification": "a label for a recording",
+    "AudioFrameClassification": "a label for each frame of a recording",
+    "AudioTokenization": "codes for a recording, and back",
+    "AudioXVector": "a speaker vector",
+    "Backbone": "feature maps of an image",
+    "CTC": "a character for each frame of speech",
+    "CausalLM": "the next token",
+    "Decision": "a decision on a text",
+    "DepthEstimation": "a depth for each pixel",
+    "DocumentQuestionAnswering": "an answer's place in a document image",
+    "ImageClassification": "a label for an image",
+    "ImageMatting": "an opacity for each pixel",
+    "ImageSegmentation": "masks of an image",
+    "ImageTextToText": "text from images and text",
+    "ImageToImage": "an image from an image",
+    "InstanceSegmentation": "a mask for each object",
+    "KeypointDetection": "points of interest",
+    "KeypointMatching": "pairs of points in two images",
+    "MaskGeneration": "masks for prompts",
+    "MaskedImageModeling": "hidden patches of an image",
+    "MaskedLM": "hidden tokens of a text",
+    "MultimodalLM": "text from any mix of inputs",
+    "MultipleChoice": "the best of several continuations",
+    "NextSentencePrediction": "whether a sentence follows another",
+    "NormalEstimation": "a surface normal for each pixel",
+    "ObjectDetection": "boxes and labels",
+    "PointmapEstimation": "a point in space for each pixel",
+    "PoseEstimation": "joints of a body",
+    "PreTraining": "the heads of pre-training",
+    "QuestionAnswering": "an answer's place in a text",
+    "RNNT": "a transcript, by a transducer",
+    "SemanticSegmentation": "a class for each pixel",
+    "Seq2SeqLM": "a text from a text",
+    "SequenceClassification": "a label for a text",
+    "SpeechSeq2Seq": "a text from speech",
+    "TDT": "a transcript, by a token-and-duration transducer",
+    "TableQuestionAnswering": "cells that answer a question",
+    "TableRecognition": "the structure of a table image",
+    "TextEncoding": "hidden states of the text encoder",
+    "TextRecognition": "the text in an image",
+    "TextToSpectrogram": "a spectrogram from a text",
+    "TextToWaveform": "sound from a text",
+    "TimeSeriesPrediction": "the continuation of a series",
+    "TokenClassification": "a label for each token",
+    "UniversalSegmentation": "semantic, instance and panoptic masks",
+    "VideoClassification": "a label for a video",
+    "VisualQuestionAnswering": "an answer to a question on an image",
+    "ZeroShotImageClassification": "which text fits an image",
+    "ZeroShotObjectDetection": "boxes for texts",
+}
+
+
+@dataclass
+class Registration:
+    """A model type that a user or an installed package brought."""
+
+    config: Any  # class, or "package.module:Class"
+    heads: dict[str, Any]  # task -> class, or "package.module:Class"
+
+
+_registered: dict[str, Registration] = {}
+_heads_by_config: dict[tuple[type, str], type] = {}  # AutoModelForX.register(Config, Class)
+_config_classes: dict[str, type[PreTrainedConfig]] = {}
+_classes: dict[tuple[str, str], type] = {}
+_lock = threading.RLock()
+_entry_points_read = False
+
+
+def auto_class_name(task: str) -> str:
+    """ "AutoModelForCausalLM" for "CausalLM"."""
+    return {"Model": "AutoModel", "Backbone": "AutoBackbone"}.get(task, f"AutoModelFor{task}")
+
+
+def tasks_of(model_type: str) -> dict[str, str]:
+    """Each task of a built-in model type, and the task whose class it gives."""
+    pairs = (part.partition("=") for part in MODELS[model_type].tasks.split())
+    return {task: same or task for task, _, same in pairs}
+
+
+def class_name(model_type: str, task: str) -> str:
+    """Name of the class for a task, as in the reference: LlamaForCausalLM."""
+    prefix = MODELS[model_type].prefix
+    return IRREGULAR.get((model_type, task)) or (prefix + "Model" if task == "Model" else f"{prefix}For{task}")
+
+
+def known_types() -> list[str]:
+    """All model types, built in and registered."""
+    return sorted({*MODELS, *_registered})
+
+
+def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, Any] | None = None) -> Any:
+    """The configuration class of a model type.
+
+    Args:
+        model_type: what the file says.
+        where: the file, for the message.
+        raw: the parsed file, for the message.
+
+    Raises:
+        UnknownModelType: nothing has that name; the message says what is near and what the repository says of itself.
+    """
+    if isinstance(model_type, str):
+        if model_type in _registered:
+            return _load_object(_registered[model_type].config)
+        if model_type in MODELS:
+            return _built_in_config(model_type)
+        _read_entry_points()
+        if model_type in _registered:
+            return _load_object(_registered[model_type].config)
+    raise _unknown(model_type, where, raw or {})
+
+
+def _built_in_config(model_type: str) -> type[PreTrainedConfig]:
+    with _lock:
+        if model_type not in _config_classes:
+            row = MODELS[model_type]
+            spec = importlib.import_module(f"autoload.configs.{row.family}").CONFIGS[model_type]
+            _config_classes[model_type] = make_config_class((row.config or row.prefix) + "Config", model_type, spec)
+        return _config_classes[model_type]
+
+
+def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
+    architectures = [str(a) for a in raw.get("architectures") or []]
+    close = nearest(str(model_type), known_types())
+    parts = [f"{where}: model_type {model_type!r} is not known."]
+    if close:
+        parts.append(f"Near: {', '.join(close)}.")
+    if architectures:
+        parts.append(f"The checkpoint calls itself {', '.join(architectures)}.")
+    if raw.get("auto_map"):
+        parts.append("The repository brings its own code (auto_map), which is never run.")
+    parts.append(f"Register it: autoload.register({str(model_type)!r}, config=..., heads={{'Model': ...}}).")
+    return UnknownModelType(" ".join(parts), model_type=model_type, nearest=close, architectures=architectures)
+
+
+def resolve(model_type: str, task: str) -> type:
+    """The class of a model type for a task; imports the family's file, and torch with it.
+
+    Raises:
+        UnknownModelType: no such type.
+        TaskError: the type has no head for the task.
+    """
+    if model_type in _registered:
+        heads = _registered[model_type].heads
+        if task in heads:
+            return _load_object(heads[task])
+        raise _no_head(model_type, task, list(heads), [])
+    if model_type not in MODELS:
+        raise _unknown(model_type, "resolve", {})
+    same = tasks_of(model_type).get(task)
+    if same is None:
+        raise _no_head(model_type, task, list(tasks_of(model_type)), [])
+    return _built_in(model_type, same)
+
+
+def class_for(config: Any, task: str) -> type:
+    """The class for a configuration: registered for its class, or resolved by its type."""
+    for cls in type(config).__mro__:
+        if (cls, task) in _heads_by_config:
+            return _heads_by_config[cls, task]
+    model_type = getattr(config, "model_type", "")
+    if model_type not in _registered and model_type not in MODELS:
+        raise _no_head(model_type or type(config).__name__, task, [], [])
+    try:
+        return resolve(model_type, task)
+    except TaskError as e:
+        raise _no_head(model_type, task, e.available, getattr(config, "architectures", None) or []) from None
+
+
+def _no_head(model_type: str, task: str, available: list[str], architectures: list[str]) -> TaskError:
+    offers = ", ".join(auto_class_name(t) for t in available) or "none"
+    text = f"{model_type} has no head for {task} ({auto_class_name(task)}). It has: {offers}."
+    for architecture in architectures:
+        fit = next((t for t in available if architecture.endswith(t) or architecture.endswith(f"For{t}")), None)
+        if fit is not None:
+            text += f" This checkpoint is a {architecture}: load it with {auto_class_name(fit)}."
+    if not any(task in tasks_of(t) for t in MODELS):
+        text += " No registered type has this task yet."
+    return TaskError(text, model_type=model_type, task=task, available=available)
+
+
+def _built_in(model_type: str, task: str) -> type:
+    """Make the class of a type and task from its family's head and its variant, once."""
+    with _lock:
+        key = (model_type, task)
+        if key not in _classes:
+            family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")
+            variant = family.VARIANTS[model_type]
+            head = variant.heads.get(task) or family.TASKS[task]
+            name = class_name(model_type, task)
+            members: dict[str, Any] = {
+                "__module__": "autoload",
+                "__qualname__": name,
+                "__doc__": head.__doc__,
+                "config_class": _built_in_config(model_type),
+                "variant": variant,
+                **variant.members,
+            }
+            if task != "Model" and "Model" in tasks_of(model_type):
+                members["base_class"] = _built_in(model_type, "Model")
+            _classes[key] = type(name, (head,), members)
+        return _classes[key]
+
+
+def find_name(name: str) -> Any:
+    """The class behind a concrete name, `LlamaForCausalLM` or `BertConfig`; None when there is none."""
+    if name.endswith("Config"):
+        stem = name[: -len("Config")]
+        model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
+        return None if model_type is None else _built_in_config(model_type)
+    for model_type, row in MODELS.items():
+        if name.startswith(row.prefix) or row.prefix == "":
+            for task in tasks_of(model_type).values():
+                if class_name(model_type, task) == name:
+                    return _built_in(model_type, task)
+    return None
+
+
+def concrete_names() -> Iterator[tuple[str, str, str]]:
+    """(class name, model type, task) of every built-in class; a name that several types share comes once."""
+    seen = set()
+    for model_type in MODELS:
+        for task in dict.fromkeys(tasks_of(model_type).values()):
+            name = class_name(model_type, task)
+            if name not in seen:
+                seen.add(name)
+                yield name, model_type, task
+
+
+def register(model_type: str, *, config: Any, heads: Mapping[str, Any], exist_ok: bool = True) -> None:
+    """Teach the Auto classes a model type.
+
+    Args:
+        model_type: the value of `model_type` in config.json.
+        config: a configuration class, or "package.module:Class", imported when first needed.
+        heads: task ("Model", "CausalLM", or "ForCausalLM") to class, or "package.module:Class". Any `nn.Module` whose
+            constructor takes the configuration will do.
+        exist_ok: False makes a second registration of the same type an error.
+
+    Raises:
+        ValueError: the type is registered already and `exist_ok` is False.
+    """
+    clean = {task.removeprefix("AutoModel").removeprefix("For") or "Model": cls for task, cls in heads.items()}
+    for task in clean:
+        if task not in TASKS:
+            close = nearest(task, TASKS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TaskError(
+                f"register({model_type!r}): there is no task {task!r}.{hint}", task=task, available=[*TASKS]
+            )
+    with _lock:
+        if model_type in _registered and not exist_ok:
+            raise ValueError(f"model type {model_type!r} is registered already; pass exist_ok=True to replace it.")
+        if model_type in MODELS:
+            logger.warning("register: %r replaces the built-in model type of that name.", model_type)
+        old = _registered.get(model_type)
+        _registered[model_type] = Registration(config, {**(old.heads if old else {}), **clean})
+
+
+def register_config(model_type: str, cls: Any, exist_ok: bool = False) -> None:
+    """`AutoConfig.register`."""
+    own = getattr(cls, "model_type", None)
+    if own != model_type:
+        raise ValueError(f"the configuration class {cls.__name__} has model_type {own!r}, expected {model_type!r}.")
+    with _lock:
+        if model_type in MODELS and not exist_ok:
+            raise ValueError(
+                f"{model_type!r} is already used by a built-in configuration; pass exist_ok=True to replace it."
+            )
+        old = _registered.get(model_type)
+        _registered[model_type] = Registration(cls, old.heads if old else {})
+
+
+def register_head(task: str, config_cls: type, model_cls: type, exist_ok: bool = False) -> None:
+    """`AutoModelForX.register`."""
+    own = getattr(model_cls, "config_class", None)
+    if own is not None and own.__name__ != config_cls.__name__:
+        raise ValueError(
+            f"{model_cls.__name__} is made for {own.__name__}, but is registered for {config_cls.__name__}."
+        )
+    with _lock:
+        model_type = getattr(config_cls, "model_type", "")
+        built_in = model_type in MODELS and config_cls is _built_in_config(model_type)
+        taken = (config_cls, task) in _heads_by_config or (built_in and task in tasks_of(model_type))
+        if taken and not exist_ok and _heads_by_config.get((config_cls, task)) is not model_cls:
+            raise ValueError(
+                f"{config_cls.__name__} already has a model for {auto_class_name(task)}; pass exist_ok=True."
+            )
+        _heads_by_config[config_cls, task] = model_cls
+
+
+def _load_object(where: Any) -> Any:
+    """A class, or what "package.module:Class" names. Only ever called with what a user or a package registered."""
+    if not isinstance(where, str):
+        return where
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _read_entry_points() -> None:
+    """Let installed packages register their types; looked for once, when a type is unknown."""
+    global _entry_points_read
+    with _lock:
+        if _entry_points_read:
+            return
+        _entry_points_read = True
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group="autoload.models"):
+            description = point.load()
+            register(point.name, **(description() if callable(description) else description))
