@@ -285,7 +285,7 @@ class Model(PreTrainedModel):
             attentions=[] if attentions else None,
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
-            cross_attentions=[] if attentions and config.add_cross_attention else None,
+            cross_attentions=[] if attentions else None,
         )
         seen = [x]
         for layer in self.encoder.layer:
@@ -296,7 +296,7 @@ class Model(PreTrainedModel):
             hidden_states=tuple(seen) if states else None,
             past_key_values=past_key_values if caching else None,
             attentions=tuple(context.attentions) if context.attentions is not None else None,
-            cross_attentions=tuple(context.cross_attentions) if context.cross_attentions else None,
+            cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
         if not self.pools:
             return finish(BaseModelOutputWithPastAndCrossAttentions(**kept), return_dict, config)

@@ -411,7 +411,7 @@ VARIANTS = {
     "llama": Variant(
         lambda c: Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias),
     ),
-    "mistral": Variant(lambda c: Spec()),
+    "mistral": Variant(lambda c: Spec(), heads={"QuestionAnswering": heads.DecoderQuestionAnswering}),
     "qwen2": Variant(lambda c: Spec(qkv_bias=True)),
     "qwen3": Variant(lambda c: Spec(qk_norm="head", qkv_bias=c.attention_bias, o_bias=c.attention_bias)),
     "gemma": Variant(

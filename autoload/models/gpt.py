@@ -177,7 +177,7 @@ class Model(PreTrainedModel):
             attentions=[] if attentions else None,
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
-            cross_attentions=[] if attentions and config.add_cross_attention else None,
+            cross_attentions=[] if attentions else None,
         )
         x = x + self.wpe(position_ids)
         if token_type_ids is not None:
@@ -193,7 +193,7 @@ class Model(PreTrainedModel):
             past_key_values=past_key_values if caching else None,
             hidden_states=(*seen, x) if states else None,
             attentions=tuple(context.attentions) if context.attentions is not None else None,
-            cross_attentions=tuple(context.cross_attentions) if context.cross_attentions else None,
+            cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
         return finish(out, return_dict, config)
 

@@ -57,6 +57,8 @@ def reference_model(case: Case, task: str) -> Any:
         fields["num_labels"] = 2
     else:
         fields.setdefault("num_labels", LABELS)
+    if task == "CausalLM" and hasattr(CONFIG_MAPPING[case.model_type](), "is_decoder"):
+        fields.setdefault("is_decoder", True)  # an encoder predicts the next token only when it looks backwards
     config = CONFIG_MAPPING[case.model_type](**fields)
     torch.manual_seed(1)
     model = reference_class(case.model_type, task)(config)

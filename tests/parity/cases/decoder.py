@@ -32,9 +32,7 @@ CASES = [
     Case(
         "llama",
         TINY
-        | dict(
-            rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4, original_max_position_embeddings=16)
-        ),
+        | dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4, original_max_position_embeddings=16)),
         label="yarn",
     ),
     Case("mistral", TINY | WINDOW),
@@ -49,7 +47,10 @@ CASES = [
         | dict(
             original_max_position_embeddings=8,
             rope_parameters=dict(
-                rope_type="longrope", rope_theta=1e4, short_factor=[1.1, 1.2, 1.3, 1.4], long_factor=[2.0, 2.5, 3.0, 3.5]
+                rope_type="longrope",
+                rope_theta=1e4,
+                short_factor=[1.1, 1.2, 1.3, 1.4],
+                long_factor=[2.0, 2.5, 3.0, 3.5],
             ),
         ),
         label="longrope",

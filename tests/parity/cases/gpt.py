@@ -2,7 +2,9 @@
 
 from tests.parity.harness import Case
 
-GPT2 = dict(vocab_size=99, n_embd=32, n_layer=3, n_head=4, n_positions=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+GPT2 = dict(
+    vocab_size=99, n_embd=32, n_layer=3, n_head=4, n_positions=64, pad_token_id=0, bos_token_id=1, eos_token_id=2
+)
 
 CASES = [
     Case("gpt2", GPT2),
