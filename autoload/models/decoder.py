@@ -173,10 +173,10 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int = 0, size: int | None = None):
         super().__init__()
-        size = size or config.intermediate_size
-        self.gate_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.down_proj = nn.Linear(size, config.hidden_size, bias=spec.mlp_bias)
+        wide: int = size or config.intermediate_size
+        self.gate_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
 
     def forward(self, x: Tensor) -> Tensor:
