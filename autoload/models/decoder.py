@@ -42,6 +42,7 @@ class Spec:
     logits_softcap: float | None = None
     interleaved: bool = False  # rotary pairs are (2i, 2i + 1)
     rope_fp32: bool = False  # rotate in fp32
+    turn_fp32: bool = False  # the same with tables that were rounded
     no_rope: frozenset[int] = frozenset()  # layers that do not rotate
     embedding_class: type = nn.Embedding
     embedding_scale: float | None = None
@@ -352,6 +353,8 @@ class Model(PreTrainedModel):
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
+        if self.spec.turn_fp32:
+            tables = {kind: (cos.float(), sin.float()) for kind, (cos, sin) in tables.items()}
         return {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
 
     def make_masks(
@@ -469,7 +472,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             logits_scale=c.logit_scale,
         )
     ),
