@@ -250,7 +250,7 @@ class Remote:
                 raise self._unreachable(what, e) from e
 
     def _unreachable(self, what: str, cause: Exception | str) -> HubUnreachable:
-        detail = cause if isinstance(cause, str) else f"could not be reached ({type(cause).__name__}: {cause})"
+        detail = cause if isinstance(cause, str) else f"could not be reached ({type(cause).__name__}: {_root(cause)})"
         detail = " ".join(detail.split())[:300]
         text = f"{self.where}: {constants.ENDPOINT} {detail} when asked for {what}. Check the connection and try again."
         return HubUnreachable(text, endpoint=constants.ENDPOINT, **self.facts)
@@ -318,6 +318,12 @@ def _bar(name: str, entry: Entry, done: int) -> Iterator[Callable[[int], Any]]:
 
     with Bar(total=entry.size, initial=done, unit="B", unit_scale=True, desc=name[-40:], disable=None) as bar:
         yield bar.update
+
+
+def _root(cause: BaseException) -> BaseException:
+    """What lies beneath an error of an HTTP client, whose own text repeats the address three times."""
+    deeper = cause.__cause__ or getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+    return _root(deeper) if isinstance(deeper, BaseException) else cause
 
 
 def _entry(row: dict[str, Any]) -> Entry | None:
