@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,7 +63,7 @@ class Remote:
         try:
             if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
                 raise ValueError("it has characters that no token has")
-            self.headers = build_hf_headers(token=token, library_name="autoload")
+            self.headers = build_hf_headers(token=token, user_agent={"autoload": _version()})
         except Exception as e:  # a bad one, or token=True where none is stored
             reason = " ".join(str(e).split())[:200]
             text = f"token cannot be used: {reason}. Pass token='hf_...', or run `hf auth login`."
@@ -318,6 +319,13 @@ def _bar(name: str, entry: Entry, done: int) -> Iterator[Callable[[int], Any]]:
 
     with Bar(total=entry.size, initial=done, unit="B", unit_scale=True, desc=name[-40:], disable=None) as bar:
         yield bar.update
+
+
+def _version() -> str:
+    try:
+        return version("autoload")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
 
 
 def _root(cause: BaseException) -> BaseException:

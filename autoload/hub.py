@@ -27,7 +27,8 @@ from autoload.errors import (
     reading,
 )
 
-REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # meant as the name of a repository
+VALID_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)  # what the Hub allows
 REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[]+(?<!/)")  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 MOST_NAMES = 10_000
@@ -172,10 +173,10 @@ def open_files(
         if "://" in name:
             hint = f" Pass the name of the repository alone, like {'/'.join(name.rstrip('/').split('/')[3:5])!r}."
         raise NoSuchDirectory(f"{full}: no such directory.{hint}", path=str(full))
-    if "--" in name or ".." in name or name.endswith((".git", "-", ".")) or len(name) > 96:
+    if "--" in name or ".." in name or name.endswith(".git") or not VALID_ID.fullmatch(name):
         text = f"{name}: not a local directory and not a valid name of a repository (such as 'org/model')."
         raise RepositoryNotFound(text, repo_id=name, revision=revision)
-    if revision is not None and not REVISION.fullmatch(str(revision)):
+    if revision is not None and not (isinstance(revision, str) and REVISION.fullmatch(revision)):
         text = f"{name}: {revision!r} cannot be a branch, tag or commit."
         raise RevisionNotFound(text, repo_id=name, revision=revision)
     if proxies:

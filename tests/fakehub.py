@@ -9,6 +9,8 @@ writes down every request. Use it as a pytest plugin (`pytest_plugins = ["tests.
         hub.fault("config.json", status=503)  # the next request for it
         done = hub.run_client("from autoload import AutoModel; ...")
         assert hub.count("GET") == 3
+
+PYTEST_DONT_REWRITE: this module is imported by name as well.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,6 +62,7 @@ class Fault:
     stall: int | None = None  # bytes of the body before nothing more comes
     hang: bool = False  # accept the request, never answer
     body: bytes | None = None  # send this instead
+    whole: bool = False  # do not know of Range
 
 
 @dataclass
@@ -117,6 +121,7 @@ class FakeHub:
         self.objects: dict[str, bytes] = {}  # large files, by sha256
         self.stopped = threading.Event()
         self.lock = threading.Lock()
+        self.connections: set[socket.socket] = set()
         self.servers = [_serve(self), _serve(self)]
         self.port, self.cdn_port = (server.server_address[1] for server in self.servers)
         self.endpoint, self.cdn = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.cdn_port}"
@@ -128,11 +133,14 @@ class FakeHub:
         self.stop()
 
     def stop(self) -> None:
-        """Close both ports; requests that stall or hang end. From now on connections are refused."""
+        """Close both ports and all connections; requests that stall or hang end. From now on connections are refused."""
         self.stopped.set()
         for server in self.servers:
             server.shutdown()
             server.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):  # closed by the client meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
 
     def repo(
         self,
@@ -274,6 +282,15 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
     fault: Fault | None = None
+
+    def setup(self) -> None:
+        super().setup()
+        self.hub.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.hub.connections.discard(self.connection)
+        with suppress(OSError, ValueError):  # a connection that was reset on purpose
+            super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -423,7 +440,8 @@ class _Handler(BaseHTTPRequestHandler):
         """A file, or the rest of it that Range asks for if If-Range still holds."""
         asked = self.headers.get("Range", "")
         unchanged = self.headers.get("If-Range") in (None, headers["ETag"])
-        if not asked.startswith("bytes=") or not unchanged:
+        whole = self.fault is not None and self.fault.whole
+        if not asked.startswith("bytes=") or not unchanged or whole:
             return self._send(200, data, headers, "application/octet-stream")
         first, _, last = asked[6:].partition("-")
         start, end = int(first), int(last) if last else len(data) - 1
