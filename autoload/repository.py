@@ -195,7 +195,11 @@ def _cache_root(cache_dir: str | os.PathLike | None) -> Path:
         from huggingface_hub import constants
 
         return Path(constants.HF_HUB_CACHE)
-    return Path(cache_dir).expanduser()
+    try:
+        return Path(cache_dir).expanduser()
+    except (TypeError, RuntimeError):  # no path at all, or ~stranger
+        text = f"cache_dir is {cache_dir!r}, expected a directory."
+        raise ArgumentError(text, name="cache_dir") from None
 
 
 def _offline() -> bool:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from autoload import hubcache
 from autoload.errors import (
     ArgumentError,
+    AutoloadError,
     CorruptFile,
     FileError,
     GatedRepository,
@@ -173,6 +175,8 @@ def test_force_download_and_offline_exclude_each_other(localhub: FakeHub, repo: 
 def test_cache_dir(localhub: FakeHub, repo: Repo, tmp_path: Path) -> None:
     assert load(cache_dir=tmp_path / "mine") == WEIGHTS
     assert (tmp_path / "mine" / "models--org--tiny" / "snapshots").is_dir() and blobs(tmp_path) == []
+    with pytest.raises(ArgumentError, match="cache_dir is 3, expected a directory"):
+        load(cache_dir=3)
 
 
 def test_the_cache_is_shared_with_huggingface_hub(localhub: FakeHub, repo: Repo) -> None:
@@ -236,7 +240,7 @@ def test_a_revision_that_is_not_there(localhub: FakeHub, repo: Repo) -> None:
         assert caught.value.revision == revision
 
 
-@pytest.mark.parametrize("revision", ["../../x", "a..b", "/abs", "a b", "a\\b", "", "main/", "x\0y", 3])
+@pytest.mark.parametrize("revision", ["../../x", "a..b", "/abs", "a b", "a\\b", "", "main/", "x\0y", "\ud800", 3])
 def test_a_revision_that_cannot_be_one_is_refused_at_once(localhub: FakeHub, revision: object) -> None:
     with pytest.raises(RevisionNotFound, match="cannot be a branch, tag or commit"):
         open_files(NAME, revision=revision)  # type: ignore[arg-type]
@@ -339,6 +343,41 @@ def test_a_server_without_ranges_is_served_from_the_start(localhub: FakeHub, rep
     assert "range" in last.headers and "if-range" not in last.headers
 
 
+def test_cuts_and_new_starts_in_turn_come_to_an_end(localhub: FakeHub, repo: Repo) -> None:
+    """Each request ends further or less far than the one before, and the server knows no ranges."""
+    for _ in range(50):
+        localhub.fault("/objects/", cut=300_000, whole=True)
+        localhub.fault("/objects/", cut=400_000, whole=True)
+    with pytest.raises(HubUnreachable, match="model.safetensors"):
+        load()
+    assert localhub.count("GET", "/objects/") < 10
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_goes_wrong_values_are_right_or_there_is_an_error_of_ours(
+    localhub: FakeHub, repo: Repo, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    kinds = [
+        lambda: {"status": dice.choice([408, 429, 500, 502, 503, 504])},
+        lambda: {"cut": dice.randrange(520_000)},
+        lambda: {"reset": dice.randrange(520_000)},
+        lambda: {"body": dice.randbytes(dice.choice([0, 22, 512_000, 600_000]))},
+        lambda: {"whole": True},
+        lambda: {"headers": {"ETag": '"x"'}},
+        lambda: {"headers": {"Content-Range": "bytes 7-/9"}},
+    ]
+    for _ in range(dice.randrange(1, 9)):
+        localhub.fault(dice.choice(["/revision/", "config.json", "model", "/objects/", "/"]), **dice.choice(kinds)())
+    try:
+        assert load() == WEIGHTS
+    except AutoloadError as e:
+        assert isinstance(e, (HubError, CorruptFile)), e
+    localhub.faults.clear()
+    assert load() == WEIGHTS
+    assert localhub.count() < 80 and not any("incomplete" in name for name in blobs(tmp_path))
+
+
 @pytest.mark.parametrize("where", ["/revision/", "config.json", "/objects/"])
 def test_a_fault_that_stays_is_reported_after_a_bounded_number_of_requests(
     localhub: FakeHub, repo: Repo, where: str
@@ -425,7 +464,7 @@ def test_wrong_content_is_removed_and_reported(
 
 def test_content_that_is_too_long_or_too_short(localhub: FakeHub, repo: Repo, tmp_path: Path) -> None:
     localhub.fault("/objects/", body=WEIGHTS + b"more")
-    with pytest.raises(CorruptFile, match="more of model.safetensors than its 512000 bytes"):
+    with pytest.raises(CorruptFile, match="model.safetensors came with more than its 512000 bytes"):
         open_files(NAME).find("model.safetensors")
     assert blobs(tmp_path) == []
     localhub.fault("/objects/", body=WEIGHTS[:-1])  # retried like any break
