@@ -80,9 +80,12 @@ def plain(value: Any) -> Any:
     """`value` rebuilt from dicts, lists, tuples, strings, numbers and None; anything else becomes its type's name."""
     if value is None or type(value) in (str, bool, int, float):
         return value
-    for kind, convert in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
-        if isinstance(value, kind):  # an enum or a numpy number: without the methods that the subclass adds
-            return convert(value)
+    if isinstance(value, str):  # a subclass (an enum, a numpy number): without the methods that it adds
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -92,8 +95,9 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if callable(getattr(value, "model_dump", None)):  # pydantic
-        return plain(value.model_dump())
+    dump = getattr(value, "model_dump", None)  # pydantic
+    if callable(dump):
+        return plain(dump())
     return f"<{type(value).__name__}>"
 
 

@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 from jinja2.utils import _PassArg, pass_context
 
-from autoload.text.meter import SHORT, STEP, Meter, extent, padded, percent, positive, replaced
+from autoload.text.meter import SHORT, STEP, Meter, Once, extent, padded, percent, positive, replaced, weigh
 
 # Constant time, or lazy: what they read is paid for by who reads it
 FREE = {"abs", "attr", "count", "d", "default", "first", "last", "length"}
@@ -47,7 +47,7 @@ def _joined(value: Any, d: Any = "", *rest: Any, **options: Any) -> int:
 
 
 def _formatted(value: Any, *args: Any, **kwargs: Any) -> int:
-    return percent(value, kwargs or args)
+    return percent(value, kwargs or args, weigh([args, kwargs]))  # paid for, so not endless
 
 
 def _rounded(value: Any, precision: Any = 0, *rest: Any, **options: Any) -> int:
@@ -101,7 +101,7 @@ def _priced_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
             meter.charge(len(result))
         elif isinstance(result, Iterator):
             # read at once: nested lazily, thousands of filters would overflow the stack of the interpreter
-            result = iter(meter.counted(result))
+            result = Once(meter.counted(result))
         return result
 
     return run

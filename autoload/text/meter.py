@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Any
 
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Macro
+from jinja2.runtime import LoopContext, Macro
 from jinja2.utils import Namespace
 
 STEP = 16
@@ -39,6 +39,7 @@ class Meter:
     def __init__(self, given: int = 0):
         """`given` is the weight of what the caller passed in."""
         self.left = BUDGET + SHARE * given
+        self.largest = BUDGET + 4 * given  # of one operation
         self.end = time.thread_time() + SECONDS + given / GIVEN_PER_SECOND
         self.look = self.left - LOOK_EVERY
         self.depth = 0
@@ -50,21 +51,21 @@ class Meter:
             SecurityError: nothing is left, or the time is over.
         """
         self.left -= characters
-        if self.left < self.look:
-            self._check()
+        if self.left < self.look or characters > self.largest:
+            self._check(characters)
 
-    def _check(self) -> None:
-        if self.left < 0:
+    def _check(self, characters: int) -> None:
+        if self.left < 0 or characters > self.largest:
             raise SecurityError("it takes too many steps or makes too much text (an endless loop, a huge repetition?)")
         if time.thread_time() > self.end:
             self.left = -1  # whoever swallows this error gets the next one
             raise SecurityError("it takes too long (an endless loop?)")
         self.look = max(self.left - LOOK_EVERY, 0)
 
-    def step(self, value: Any = None) -> Any:
-        """One turn of a loop."""
-        self.charge(STEP)
-        return value
+    def step(self, cost: int) -> bool:
+        """A body begins: one turn of a loop, or one call of a macro; `cost` grows with its length."""
+        self.charge(cost)
+        return True
 
     def touch(self, value: Any) -> Any:
         """Charge for a walk through all of `value`, and give it back."""
@@ -77,8 +78,8 @@ class Meter:
         return value
 
     def weigh(self, value: Any, node: int = STEP, indent: int = 0) -> int:
-        """`weigh` bounded by what is left."""
-        return weigh(value, self.left, node, indent)
+        """`weigh`, no further than what may be charged."""
+        return weigh(value, min(self.left, self.largest), node, indent)
 
     def counted(self, values: Iterable[Any]) -> list[Any]:
         """The values of an iterator as a list, charged one by one."""
@@ -94,6 +95,20 @@ class Meter:
         self.charge(STEP)
         if self.depth > DEEPEST:
             raise SecurityError(f"its macros call each other more than {DEEPEST} deep")
+
+
+class Once:
+    """What a lazy filter gives: it can be read once, like a generator, but the meter sees what is in it."""
+
+    def __init__(self, values: list[Any]):
+        self._values = values
+        self._iterator = iter(values)
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._iterator)
 
 
 def weigh(value: Any, limit: int | None = None, node: int = STEP, indent: int = 0) -> int:
@@ -115,21 +130,34 @@ def weigh(value: Any, limit: int | None = None, node: int = STEP, indent: int = 
             elif isinstance(item, dict):
                 below += item
                 below += item.values()
-            elif isinstance(item, list | tuple | MappingView):
-                below += item  # pyright: ignore[reportOperatorIssue]
-            elif isinstance(item, Namespace):
-                below.append(item._Namespace__attrs)  # pyright: ignore[reportAttributeAccessIssue]
+            elif isinstance(item, list | tuple):
+                below += item
+            elif item is not None and not isinstance(item, int | float):
+                below += _inside(item)
             if limit is not None and total + len(below) * node > limit:
                 return total + len(below) * node
         level, depth = below, depth + 1
     return total
 
 
+def _inside(value: Any) -> Iterable[Any]:
+    """What printing, comparing or searching a less usual object walks through."""
+    if isinstance(value, MappingView | range):
+        return value  # pyright: ignore[reportReturnType]
+    if isinstance(value, Once):
+        return value._values
+    if isinstance(value, Namespace):
+        return (value._Namespace__attrs,)  # pyright: ignore[reportAttributeAccessIssue]
+    return (value._iterable,) if isinstance(value, LoopContext) else ()
+
+
 def extent(value: Any) -> int:
     """What a walk over the top level of `value` costs."""
     if isinstance(value, str):
         return len(value)
-    return STEP * len(value) if isinstance(value, list | tuple | dict) else STEP
+    if isinstance(value, Once):
+        return STEP * len(value._values)
+    return STEP * len(value) if isinstance(value, list | tuple | dict | range | MappingView) else STEP
 
 
 # What an operation makes beyond its arguments ------------------------------------------------------------------------
@@ -161,21 +189,22 @@ def joined(separator: Any, values: Any) -> int:
     return len(values) * len(separator) if isinstance(values, Sequence) else 0
 
 
-def percent(pattern: Any, values: Any) -> int:
-    """`pattern % values`: each directive of a named value, and each width."""
-    pattern, cost = str(pattern), 0
-    for width, precision in re.findall(r"[%)][-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?", pattern):
-        for size in (width, precision):
+def percent(pattern: Any, values: Any, weight: int) -> int:
+    """`pattern % values`: each directive of a named value, and each width. `weight` is that of the values."""
+    pattern = str(pattern)
+    cost = weight * (pattern.count("%") if isinstance(values, Mapping) else 1)
+    for sizes in re.findall(r"[%)][-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?", pattern):
+        for size in sizes:
             if size == "*":
                 cost += sum(map(positive, values)) if isinstance(values, tuple) else positive(values)
             elif size:
                 cost += int(size[:12])
-    return cost + weigh(values, BUDGET) * (pattern.count("%") if isinstance(values, Mapping) else 1)
+    return cost
 
 
-def formatted(pattern: str, values: Any) -> int:
-    """`pattern.format(...)`: each field, and each width."""
-    cost, weight = 0, weigh(values, BUDGET)
+def formatted(pattern: str, weight: int) -> int:
+    """`pattern.format(...)`: each field, and each width. `weight` is that of the arguments."""
+    cost = 0
     for _, field, spec, _ in Formatter().parse(pattern):
         if spec and "{" in spec:
             raise SecurityError("it uses a format whose width is itself a field")
@@ -198,6 +227,7 @@ METHOD_GROWTH: dict[str, Callable[..., int]] = {
 
 def price_call(meter: Meter, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Charge for a call, and give the arguments to make it with: an iterator can only be counted by reading it."""
+    meter.charge(STEP * len(args))
     if isinstance(function, Macro):
         return args
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
@@ -238,6 +268,6 @@ def price_operator(meter: Meter, operator: str, left: Any, right: Any) -> None:
         weight = meter.weigh(value) if isinstance(value, tuple) else extent(value)
         meter.charge(weight * max(positive(times), 1))
     elif operator == "%" and isinstance(left, str):
-        meter.charge(len(left) + percent(left, right))
+        meter.charge(len(left) + percent(left, right, meter.weigh(right)))
     else:
         meter.charge(STEP)

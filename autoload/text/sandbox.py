@@ -26,9 +26,9 @@ from jinja2.visitor import NodeTransformer
 
 from autoload.errors import TemplateError
 from autoload.text.filters import PRICED_FILTERS, PRICED_TESTS
-from autoload.text.meter import Meter, extent, formatted, price_call, price_operator, weigh
+from autoload.text.meter import STEP, Meter, extent, formatted, price_call, price_operator, weigh
 
-LONGEST_TEMPLATE = 200_000  # characters; the longest that are in use have 17,000
+LONGEST_TEMPLATE = 100_000  # characters; the longest that are in use have 17,000
 
 
 class ChatTemplateError(TemplateError, jinja2.TemplateError):
@@ -87,7 +87,7 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(format: str) -> str:  # noqa: A002 (templates may pass it by name)
+def _strftime_now(format: str) -> str:
     if len(format) > 200:
         raise SecurityError("it formats the time with more than 200 characters")
     return datetime.now().strftime(format)
@@ -104,12 +104,24 @@ class Instrument(NodeTransformer):
     def _metered(what: str, node: nodes.Expr) -> nodes.Filter:
         return nodes.Filter(node, what, [], [], None, None).set_lineno(node.lineno)  # pyright: ignore
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:
+    def _step(self, body: list[nodes.Node], line: int) -> nodes.Filter:
+        """The call that charges for one run of `body`, by its length: what is not metered costs time as well."""
+        length = sum(1 for part in body for _ in part.find_all(nodes.Node))
+        return self._metered("%step", nodes.Const(STEP + 2 * length).set_lineno(line))  # pyright: ignore
+
+    def _repeated(self, node: Any) -> nodes.Node:
+        """A node with a body that runs more than once."""
         self.generic_visit(node)
-        step = self._metered("%step", nodes.Const(True).set_lineno(node.lineno))  # pyright: ignore
-        node.body.insert(0, nodes.ExprStmt(step).set_lineno(node.lineno))
+        node.body.insert(0, nodes.ExprStmt(self._step(node.body, node.lineno)).set_lineno(node.lineno))
+        return node
+
+    visit_Macro = visit_CallBlock = visit_Block = _repeated
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self._repeated(node)
         if node.test is not None:
-            node.test = nodes.And(step, node.test).set_lineno(node.lineno)  # pyright: ignore
+            test: Any = nodes.And(self._step([node.test], node.lineno), node.test)
+            node.test = test.set_lineno(node.lineno)
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
@@ -151,6 +163,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """The reference's environment for chat templates, with a meter. `for_render` gives the one to use."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    meter: Meter
+    spans: list[tuple[int, int]]
+    written: int
 
     def __init__(self):
         super().__init__(
@@ -194,6 +209,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             meter.enter()
             args = price_call(meter, function, args)
+            meter.charge(STEP * len(kwargs))
             result = super().call(context, function, *args, **kwargs)
             if not isinstance(function, Macro) and isinstance(result, str | list):
                 meter.charge(extent(result))
@@ -213,7 +229,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return None
 
         def run(*args: Any, **kwargs: Any) -> str:
-            self.meter.charge(formatted(str(value.__self__), [args, kwargs]))
+            self.meter.charge(formatted(str(value.__self__), self.meter.weigh([args, kwargs])))
             return inner(*args, **{k: v for k, v in kwargs.items() if k not in ("_loop_vars", "_block_vars")})
 
         return run
@@ -243,7 +259,7 @@ def render(source: str, variables: dict[str, Any]) -> tuple[str, list[tuple[int,
         ChatTemplateError: the template is wrong, refuses the conversation, does something forbidden, or takes too much.
     """
     try:
-        sandbox: Any = _SANDBOX.for_render(weigh(variables))
+        sandbox = _SANDBOX.for_render(weigh(variables))
         template = Template.from_code(sandbox, _compile(source), sandbox.make_globals(None))
         pieces = []
         for piece in template.root_render_func(template.new_context(variables)):
@@ -254,7 +270,7 @@ def render(source: str, variables: dict[str, Any]) -> tuple[str, list[tuple[int,
     except Exception as error:  # a template can raise whatever Python can
         line = _line(error)
         reason = " ".join(str(error).split())[:500] or type(error).__name__
-        if isinstance(error, RecursionError):
+        if isinstance(error, RecursionError | MemoryError):  # Python's parser runs out of "memory" when nested
             reason = "it is nested too deeply, or calls itself without end"
         where = f"chat_template, line {line}" if line else "chat_template"
         raise ChatTemplateError(f"{where}: {reason}", template=source, line=line) from error
