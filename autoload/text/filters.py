@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 from jinja2.utils import _PassArg, pass_context
 
-from autoload.text.meter import SHORT, STEP, Meter, Once, extent, padded, percent, positive, replaced, weigh
+from autoload.text.meter import SHORT, STEP, Meter, Once, extent, padded, percent, positive, replaced, scanned, weigh
 
 # Constant time, or lazy: what they read is paid for by who reads it
 FREE = {"abs", "attr", "count", "d", "default", "first", "last", "length"}
@@ -42,10 +42,6 @@ def _grouped(value: Any, count: Any, *rest: Any, **options: Any) -> int:
     return STEP * positive(count)
 
 
-def _joined(value: Any, d: Any = "", *rest: Any, **options: Any) -> int:
-    return extent(value) // STEP * len(str(d))
-
-
 def _formatted(value: Any, *args: Any, **kwargs: Any) -> int:
     return percent(value, kwargs or args, weigh([args, kwargs]))  # paid for, so not endless
 
@@ -61,10 +57,10 @@ GROWTH: dict[str, Callable[..., int]] = {
     "center": padded,
     "format": _formatted,
     "indent": _indented,
-    "join": _joined,
     "replace": replaced,
     "round": _rounded,
     "slice": _grouped,
+    "trim": scanned,
 }
 
 
@@ -78,6 +74,9 @@ def _price(meter: Meter, name: str, args: list[Any], options: dict[str, Any]) ->
             args[0] = meter.counted(args[0])
         value = args[0] if args else None
         meter.charge(meter.weigh(value) * FACTOR if name in THROUGH else extent(value))
+        # a dotted attribute is looked up in each element, a separator written between them
+        texts = sum(len(text) for text in (*args[1:], *options.values()) if isinstance(text, str))
+        meter.charge(texts * (1 + extent(value) // STEP))
     else:
         weight = meter.weigh([*args, *options.values()])
         if name in ONLY_SHORT and weight > SHORT:
@@ -136,6 +135,7 @@ def _sum(context: Context, values: Any, attribute: Any = None, start: Any = 0) -
     """The `sum` filter, adding through the priced operator: lists and texts add up too."""
     environment: Any = context.environment
     if attribute is not None:
+        environment.meter.charge(len(str(attribute)) * (1 + extent(values) // STEP))
         values = map(make_attrgetter(environment, attribute), values)
     for value in values:
         start = environment.call_binop(context, "+", start, value)

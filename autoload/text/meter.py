@@ -189,6 +189,11 @@ def joined(separator: Any, values: Any) -> int:
     return len(values) * len(separator) if isinstance(values, Sequence) else 0
 
 
+def scanned(text: Any, other: Any = None, *rest: Any) -> int:
+    """strip and the searches from the end, which may compare each character with each."""
+    return len(str(text)) * len(other) // 8 if isinstance(other, str) else 0
+
+
 def percent(pattern: Any, values: Any, weight: int) -> int:
     """`pattern % values`: each directive of a named value, and each width. `weight` is that of the values."""
     pattern = str(pattern)
@@ -219,20 +224,27 @@ METHOD_GROWTH: dict[str, Callable[..., int]] = {
     "expandtabs": untabbed,
     "join": joined,
     "ljust": padded,
+    "lstrip": scanned,
     "replace": replaced,
+    "rfind": scanned,
+    "rindex": scanned,
     "rjust": padded,
+    "rpartition": scanned,
+    "rsplit": scanned,
+    "rstrip": scanned,
+    "strip": scanned,
     "zfill": padded,
 }
 
 
-def price_call(meter: Meter, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def price_call(meter: Meter, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Charge for a call, and give the arguments to make it with: an iterator can only be counted by reading it."""
-    meter.charge(STEP * len(args))
+    meter.charge(STEP * (len(args) + len(kwargs)))
     if isinstance(function, Macro):
         return args
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if not isinstance(owner, str | list | tuple | dict | int | float):
-        meter.charge(sum(map(extent, args)))
+        meter.touch((args, kwargs))  # `loop.changed` compares, `raise_exception` prints
         return args
     if name in BYTES_METHODS:
         raise SecurityError(f"it calls {name!r}, which is not offered to chat templates")

@@ -141,6 +141,8 @@ class Instrument(NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
             node.node = self._metered("%skim", node.node)
+        elif not _is_constant(node.arg):  # printed by the error if it is not there
+            node.arg = self._metered("%touch", node.arg)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
@@ -208,8 +210,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         meter = self.meter
         try:
             meter.enter()
-            args = price_call(meter, function, args)
-            meter.charge(STEP * len(kwargs))
+            args = price_call(meter, function, args, kwargs)
             result = super().call(context, function, *args, **kwargs)
             if not isinstance(function, Macro) and isinstance(result, str | list):
                 meter.charge(extent(result))
