@@ -10,7 +10,7 @@ from autoload.errors import ArgumentError, RemoteCodeRefused, TokenizerError, di
 from autoload.hub import Files, open_files
 from autoload.text.classes import RECIPES, tokenizer_class
 from autoload.text.loading import load, read_config
-from autoload.text.types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC
+from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC
 
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",

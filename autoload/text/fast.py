@@ -46,6 +46,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._rust = rust
         self._exposed = False  # whether callers hold the pipeline, and may change it behind our back
         self._variants: dict[Any, Tokenizer] = {}
+        self._added: dict[int, AddedToken] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -73,13 +74,13 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         if truncation is None and not split_special:
             if not self._exposed or (rust.padding is None and rust.truncation is None):
                 return rust
-            return _light_copy(rust, None, rust.encode_special_tokens)
+            return light_copy(rust, None, rust.encode_special_tokens)
         key = (truncation, split_special)
         if not self._exposed and (ready := self._variants.get(key)) is not None:
             return ready
         if truncation is not None:
             _check_room(truncation, special_tokens)
-        made = _light_copy(rust, truncation, split_special)
+        made = light_copy(rust, truncation, split_special)
         if not self._exposed:
             with self._lock:
                 if len(self._variants) >= VARIANTS:
@@ -91,6 +92,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Forget the copies that were made before the pipeline changed."""
         with self._lock:
             self._variants = {}
+            self._added = None
 
     # -- vocabulary -------------------------------------------------------------------------------------------------
 
@@ -109,7 +111,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
         """Id -> token, of the tokens that are matched before the text is split."""
-        return dict(sorted(self._rust.get_added_tokens_decoder().items()))
+        added = self._added
+        if added is None or self._exposed:
+            self._added = added = dict(sorted(self._rust.get_added_tokens_decoder().items()))
+        return dict(added)
 
     @property
     def added_tokens_encoder(self) -> dict[str, int]:
@@ -158,10 +163,16 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Token of an id, tokens of a list of them; None for ids that the vocabulary lacks."""
         ids = as_list(ids)
         if isinstance(ids, int):
-            return self._rust.id_to_token(ids) if ids >= 0 else None
+            return self._token(ids, self.added_tokens_decoder)
         skipped = set(self.all_special_ids) if skip_special_tokens else ()
-        tokens = self._rust.id_to_token
-        return [tokens(index) if index >= 0 else None for index in map(int, ids) if index not in skipped]
+        added = self.added_tokens_decoder
+        return [self._token(index, added) for index in map(int, ids) if index not in skipped]
+
+    def _token(self, index: int, added: dict[int, AddedToken]) -> str | None:
+        """Text of an id. The pipeline's own answer for an added token is its normalized form, as `▁<s>` for `<s>`."""
+        if index in added:
+            return added[index].content
+        return self._rust.id_to_token(index) if 0 <= index < 1 << 32 else None
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Text of tokens."""
@@ -228,6 +239,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     def _decode(self, ids: list[int], skip_special_tokens: bool, clean_up: bool | None, **options: Any) -> str:
         options.pop("use_source_tokenizer", None)
+        if skip_special_tokens:  # by id: the pipeline compares texts, and misses tokens that it keeps normalized
+            special = {index for index, token in self.added_tokens_decoder.items() if token.special}
+            ids = [index for index in ids if index not in special]
         try:
             text = self._rust.decode(ids, skip_special_tokens=skip_special_tokens)
         except OverflowError as e:
@@ -287,7 +301,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_lock"], state["_variants"]
+        del state["_lock"], state["_variants"], state["_added"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -304,7 +318,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return other
 
 
-def _light_copy(rust: Tokenizer, truncation: Truncation | None, split_special: bool) -> Tokenizer:
+def light_copy(rust: Tokenizer, truncation: Truncation | None, split_special: bool) -> Tokenizer:
     """The same pipeline with other settings; model, normalizer and the rest are shared, not copied."""
     other = Tokenizer(rust.model)
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
