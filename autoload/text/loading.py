@@ -228,7 +228,7 @@ def assemble(
     """A tokenizer on a pipeline: names, added tokens, and the settings that change the pipeline."""
     tokenizer = cls.__new__(cls)
     added = settings.pop("added_tokens", [])
-    extra = _extra_tokens(settings)
+    extra = extra_tokens(settings)
     model_names = settings.pop("model_specific_special_tokens", {})
     for name, value in model_names.items() if isinstance(model_names, dict) else ():
         settings.setdefault(name, value)
@@ -255,7 +255,7 @@ def assemble(
     return tokenizer
 
 
-def _extra_tokens(settings: dict[str, Any]) -> list[Any]:
+def extra_tokens(settings: dict[str, Any]) -> list[Any]:
     """Special tokens without a name; a dictionary names them instead."""
     extra = settings.pop("extra_special_tokens", None) or []
     if isinstance(extra, dict):
@@ -278,14 +278,17 @@ def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settin
         if known.get(token.content) != token:
             (rust.add_special_tokens if token.special else rust.add_tokens)([token])
             known[token.content] = token
-    lstrip = tokenizer.recipe.lstrip_mask
+    recipe = tokenizer.recipe
     for name, text in tokenizer._named.items():
         if text in known:
             continue
         value = settings.get(name)
-        token = AddedToken(text, special=True, normalized=False, lstrip=lstrip and name == "mask_token")
+        strip = recipe.strip_named
+        lstrip = strip or (recipe.lstrip_mask and name == "mask_token")
+        token = AddedToken(text, special=True, normalized=False, lstrip=lstrip, rstrip=strip)
         if isinstance(value, dict):
-            token = _added({**value, "special": True}, name, CONFIG)
+            # old configurations say normalized=True, which hides a token from pipelines that prefix texts
+            token = _added({**value, "special": True, "normalized": False}, name, CONFIG)
         rust.add_special_tokens([token])
         known[text] = token
     for token in extra:
