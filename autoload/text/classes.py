@@ -164,6 +164,7 @@ RECIPES: dict[str, Recipe] = {
     "AlbertTokenizer": ALBERT,
     "BertGenerationTokenizer": Recipe(
         build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
         files=SPIECE,
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
@@ -204,6 +205,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "GPTSw3Tokenizer": Recipe(
         build="sentencepiece:gpt_sw3",
+        base="autoload.text.pieces:PieceTokenizer",
         files=SPIECE,
         tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
         fixed=True,
@@ -251,6 +253,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "SiglipTokenizer": Recipe(
         build="sentencepiece:siglip",
+        base="autoload.text.pieces:PieceTokenizer",
         files=SPIECE,
         tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
         single="$A eos",
@@ -266,6 +269,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "SpeechT5Tokenizer": Recipe(
         build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
         files={"vocab_file": "spm_char.model"},
         tokens={**SENTENCE, "pad_token": "<pad>"},
         single="$A eos",
@@ -295,7 +299,7 @@ RECIPES: dict[str, Recipe] = {
         pair="bos $A eos eos $B eos",
         roberta=True,
         fixed=True,
-        defaults={"trim_offsets": False, "add_prefix_space": False},
+        defaults={"trim_offsets": False},
         base="autoload.text.clip:CLIPTokenizer",
     ),
     "CamembertTokenizer": replace(XLM_R, build="sentencepiece:camembert"),

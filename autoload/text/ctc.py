@@ -38,8 +38,14 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
 
     def _match_whole(self) -> None:
         """Tokens of several characters are matched before the text is split into characters."""
-        tokens = [AddedToken(token, rstrip=True, lstrip=True, normalized=False) for token in self._vocab if len(token) > 1]
-        self.add_tokens([token for token in tokens if token.content not in self._added])
+        special = set(self.all_special_tokens)
+        self.add_tokens(
+            [
+                AddedToken(token, rstrip=True, lstrip=True, normalized=False, special=token in special)
+                for token in self._vocab
+                if len(token) > 1
+            ]
+        )
 
     def set_target_lang(self, target_lang: str) -> None:
         """Use the characters of another language, of a vocabulary that has several.

@@ -175,11 +175,9 @@ def fast_from_files(
     fill_defaults(cls, settings, verbatim=with_json is not None)
     if with_json is not None:
         rust = read_pipeline(with_json)
-        where = str(with_json)
     else:
         rust = build_pipeline(cls, files, settings)
-        where = files.where
-    return assemble(cls, rust, settings, given, verbatim=with_json is not None, where=where)
+    return assemble(cls, rust, settings, given, verbatim=with_json is not None)
 
 
 def read_pipeline(path: Path) -> Tokenizer:
@@ -222,9 +220,7 @@ def fill_defaults(cls: Any, settings: dict[str, Any], verbatim: bool) -> None:
         settings.setdefault("model_max_length", recipe.defaults["model_max_length"])
 
 
-def assemble(
-    cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[str, Any], verbatim: bool, where: str
-) -> Any:
+def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[str, Any], verbatim: bool) -> Any:
     """A tokenizer on a pipeline: names, added tokens, and the settings that change the pipeline."""
     tokenizer = cls.__new__(cls)
     added = settings.pop("added_tokens", [])
@@ -249,7 +245,7 @@ def assemble(
     else:
         overrides.frame(tokenizer, settings)
     if any(key in given for key in ("add_bos_token", "add_eos_token")):
-        overrides.reframe(tokenizer, given, where)
+        overrides.reframe(tokenizer, settings)
     tokenizer._finish(settings)
     tokenizer._changed()
     return tokenizer
@@ -326,7 +322,7 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     else:
         wanted = ", ".join(f"{key}=..." for key in (*cls.recipe.files, "tokenizer_file", "tokenizer_object"))
         raise TokenizerError(f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file")
-    made = assemble(cls, rust, settings, given, verbatim, where=cls.__name__)
+    made = assemble(cls, rust, settings, given, verbatim)
     tokenizer.__dict__.update(made.__dict__)
 
 

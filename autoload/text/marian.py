@@ -13,16 +13,17 @@ from autoload.text.encoding import BatchEncoding
 from autoload.text.languages import M2M100, WMT21
 from autoload.text.lookup import LookupTokenizer
 from autoload.text.pipelines import read_vocab
-from autoload.text.sentencepiece import SPACE, pipeline, scores
-from autoload.text.spmodel import read_model
+from autoload.text.sentencepiece import SPACE, pipeline
+from autoload.text.spmodel import CONTROL, UNKNOWN, read_model
 
 SETS = {"m2m100": M2M100, "wmt21": WMT21}
 
 
 def open_splitter(path: Path) -> Tokenizer:
-    """The model of a file, without special tokens: it only splits."""
+    """The model of a file, without special tokens: it only splits. Control pieces never stand for their own text."""
     model = read_model(path)
-    return pipeline(model, scores(model), model.unk_id, special=False)
+    own = [(text if kind not in (UNKNOWN, CONTROL) else f"\0{text}", score) for text, score, kind in model.pieces]
+    return pipeline(model, own, model.unk_id, special=False)
 
 
 class SplitAndLookup(LookupTokenizer):

@@ -45,7 +45,8 @@ def apply(tokenizer: Any, settings: dict[str, Any], given: dict[str, Any]) -> No
             rust.decoder = decoder
     for key in ("add_prefix_space", "trim_offsets"):
         value = settings.get(key)
-        if isinstance(value, bool) and (key == "add_prefix_space" or key in given):
+        known = key in tokenizer.recipe.defaults or not tokenizer.recipe.files
+        if isinstance(value, bool) and known and (key == "add_prefix_space" or key in given):
             _set_flag(rust, key, value)
 
 
@@ -111,10 +112,10 @@ def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
     elif recipe.single:
         rust.post_processor = templates.write(rust, _words(recipe.single, named), _words(recipe.pair, named))
     elif recipe.language_model and rust.post_processor is None:
-        reframe(tokenizer, settings, "")
+        reframe(tokenizer, settings)
 
 
-def reframe(tokenizer: Any, settings: dict[str, Any], where: str) -> None:
+def reframe(tokenizer: Any, settings: dict[str, Any]) -> None:
     """The template that add_bos_token and add_eos_token ask for, where the class lets them."""
     if tokenizer.recipe.fixed:
         return

@@ -105,13 +105,12 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
         self.add_tokens(added)
         for name, text in self._named.items():
             if text not in self._added:
-                strip = self.strip_named or name == "mask_token"
                 flags = settings[name] if isinstance(settings.get(name), dict) else {}
                 token = AddedToken(
                     text,
                     special=True,
                     normalized=False,
-                    lstrip=flags.get("lstrip", strip),
+                    lstrip=flags.get("lstrip", self.strip_named),
                     rstrip=flags.get("rstrip", self.strip_named),
                 )
                 self.add_tokens([token])

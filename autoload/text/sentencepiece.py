@@ -25,9 +25,15 @@ Files = dict[str, Path]
 Settings = dict[str, Any]
 
 
+def _model(files: Files, settings: Settings) -> SentencePieceModel:
+    """The model; `add_prefix_space=False` takes its space before the text away."""
+    model = read_model(files["vocab_file"])
+    return replace(model, add_dummy_prefix=False) if settings.get("add_prefix_space") is False else model
+
+
 def plain(files: Files, settings: Settings) -> Tokenizer:
     """The model as it is; ids are the indices of its pieces."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     name_defaults(model, settings)
     return pipeline(model, scores(model), model.unk_id)
 
@@ -58,7 +64,7 @@ def pipeline(
         pieces: text and score of every id.
         unk_id: id of the unknown piece.
         before: normalizers that a family runs before the model's own.
-        word_by_word: split at white space first; offsets of words then leave the space before them out.
+        word_by_word: split at spaces first; offsets of words then leave the space before them out.
         special: match the model's control pieces in texts, as special tokens.
     """
     steps = [*(before or []), *normalization(model)]
@@ -75,7 +81,7 @@ def pipeline(
         scheme = "always" if model.add_dummy_prefix else "never"
         rust.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme)
         if word_by_word:
-            rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), rust.pre_tokenizer])
+            rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), rust.pre_tokenizer])
         space = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
         rust.decoder = spelling_decoder(model.add_dummy_prefix) if model.byte_fallback else space
     if steps:
@@ -121,7 +127,7 @@ def merging(model: SentencePieceModel, pieces: Pieces, unk_id: int) -> models.BP
         vocab=vocab,
         merges=[merge[3:] for merge in merges],
         unk_token=pieces[unk_id][0],
-        fuse_unk=model.model_type == BPE,
+        fuse_unk=True,
         byte_fallback=model.byte_fallback,
     )
 
@@ -135,7 +141,7 @@ def _fairseq_pieces(model: SentencePieceModel) -> Pieces:
 
 def fairseq(files: Files, settings: Settings) -> Tokenizer:
     """XLM-R: fairseq's four tokens first, the mask last."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     if model.text(1) == "<pad>" or model.text(3) == "<unk>":  # already in fairseq's order
         pieces = scores(model)
     else:
@@ -145,7 +151,7 @@ def fairseq(files: Files, settings: Settings) -> Tokenizer:
 
 def camembert(files: Files, settings: Settings) -> Tokenizer:
     """CamemBERT: five tokens first, of which three are never used."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     heads = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"]
     pieces = [*((text, 0.0) for text in heads), *scores(model)[1:], ("<mask>", 0.0)]
     return pipeline(model, pieces, unk_id=3, word_by_word=True)
@@ -228,8 +234,10 @@ def _quotes(settings: Settings, lower: bool) -> list[Any]:
 
 
 def _word_by_word(files: Files, settings: Settings, lower: bool) -> Tokenizer:
-    model = replace(read_model(files["vocab_file"]), remove_extra_whitespaces=False)
-    return pipeline(model, scores(model), model.unk_id, before=_quotes(settings, lower), word_by_word=True)
+    model = replace(_model(files, settings), remove_extra_whitespaces=False)
+    rust = pipeline(model, scores(model), model.unk_id, before=_quotes(settings, lower))
+    rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), rust.pre_tokenizer])
+    return rust
 
 
 def albert(files: Files, settings: Settings) -> Tokenizer:
