@@ -78,7 +78,9 @@ def read_templates(files: Files, inline: Any) -> Any:
     if isinstance(inline, list):
         bad = [part for part in inline if not isinstance(part, dict) or not {"name", "template"} <= part.keys()]
         if bad:
-            raise ConfigError("chat_template", bad[0], "objects with `name` and `template`", where=f"{files.where}/{CONFIG}")
+            raise ConfigError(
+                "chat_template", bad[0], "objects with `name` and `template`", where=f"{files.where}/{CONFIG}"
+            )
         inline = {part["name"]: part["template"] for part in inline}
     if inline is not None and not isinstance(inline, (str, dict)):
         raise ConfigError("chat_template", inline, "a text", where=f"{files.where}/{CONFIG}")
@@ -112,7 +114,9 @@ def read_added(files: Files, config: dict[str, Any], settings: dict[str, Any]) -
     if decoder is not None:
         if not isinstance(decoder, dict):
             raise ConfigError("added_tokens_decoder", decoder, "an object of id -> token", where=where)
-        return [_added(decoder[key], f"added_tokens_decoder[{key!r}]", where) for key in sorted(decoder, key=_id(where))]
+        return [
+            _added(decoder[key], f"added_tokens_decoder[{key!r}]", where) for key in sorted(decoder, key=_id(where))
+        ]
     names = _mapping(files, "special_tokens_map.json")
     for key, value in names.items():
         if isinstance(value, list):
@@ -290,7 +294,9 @@ def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settin
     for token in extra:
         text = content(token) or ""
         if text not in known:
-            rust.add_special_tokens([token if isinstance(token, AddedToken) else AddedToken(text, special=True, normalized=False)])
+            rust.add_special_tokens(
+                [token if isinstance(token, AddedToken) else AddedToken(text, special=True, normalized=False)]
+            )
             known[text] = token
 
 
@@ -321,7 +327,9 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
         verbatim = False
     else:
         wanted = ", ".join(f"{key}=..." for key in (*cls.recipe.files, "tokenizer_file", "tokenizer_object"))
-        raise TokenizerError(f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file")
+        raise TokenizerError(
+            f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file"
+        )
     made = assemble(cls, rust, settings, given, verbatim)
     tokenizer.__dict__.update(made.__dict__)
 

@@ -236,7 +236,9 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
 
     # -- encoding ---------------------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         split = settings.pop("split_special_tokens", self.split_special_tokens)
         tokens = self._tokens(text, split)

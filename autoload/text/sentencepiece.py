@@ -294,7 +294,11 @@ def gpt_sw3(files: Files, settings: Settings) -> Tokenizer:
     """GPT-SW3: control characters out, every kind of space a plain one, composed characters."""
     model = read_model(files["vocab_file"])
     name_defaults(model, settings)
-    before = [normalizers.Replace(Regex(NO_PRINTING), ""), normalizers.Replace(Regex(OTHER_SPACES), " "), normalizers.NFC()]
+    before = [
+        normalizers.Replace(Regex(NO_PRINTING), ""),
+        normalizers.Replace(Regex(OTHER_SPACES), " "),
+        normalizers.NFC(),
+    ]
     return pipeline(model, scores(model), model.unk_id, before=before)
 
 

@@ -83,7 +83,9 @@ def tekken(path: Path) -> Tokenizer:
     split = config.get("pattern")
     if not isinstance(split, str):
         raise ConfigError("config.pattern", split, "a regular expression", where=str(path))
-    listed = data.get("special_tokens") or [{"rank": rank, "token_str": text} for rank, text in enumerate(TEKKEN_SPECIAL)]
+    listed = data.get("special_tokens") or [
+        {"rank": rank, "token_str": text} for rank, text in enumerate(TEKKEN_SPECIAL)
+    ]
     specials = [f"<SPECIAL_{index}>" for index in range(count)]
     with reading(path, "tekken file"):
         for token in listed:

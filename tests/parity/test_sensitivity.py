@@ -59,7 +59,9 @@ def with_setting_reset(cls: Any, name: str) -> Any:
 @pytest.mark.sweep
 @pytest.mark.parametrize("model_type,name,cases", SETTINGS, ids=[f"{t}-{n}" for t, n, _ in SETTINGS])
 def test_setting_matters(model_type: str, name: str, cases: list[Case], tmp_path: Path) -> None:
-    assert any(breaks(case, name, tmp_path / str(i)) for i, case in enumerate(cases)), f"no case of {model_type} sees {name}"
+    assert any(breaks(case, name, tmp_path / str(i)) for i, case in enumerate(cases)), (
+        f"no case of {model_type} sees {name}"
+    )
 
 
 def breaks(case: Case, name: str, directory: Path) -> bool:
