@@ -18,10 +18,14 @@ from jinja2.runtime import LoopContext, Macro
 from jinja2.utils import Namespace
 
 STEP = 16
-BUDGET = 16_000_000  # about a million steps, or 16 M characters of text made
+BUDGET = 64_000_000
+LARGEST = 16_000_000  # of one operation: at most about 0.5 s and 300 MB
 SECONDS = 1.5  # processor time of this thread, so that a busy machine changes nothing
-SHARE = 200  # what one character of the caller's own data adds to the budget
-GIVEN_PER_SECOND = 2_000_000  # and to the time: a long conversation is not an attack
+# A long conversation is not an attack, and templates that are in use take quadratic time. What the caller passes in
+# adds to the limits: four milliseconds a message, and a second for 1.5 M characters.
+GIVEN_NODE = 1_200  # a part of the caller's data counts for as many characters
+GIVEN_PER_SECOND = 1_500_000
+SHARE = 50
 LOOK_EVERY = 2_000 * STEP
 DEEPEST = 100  # nested macro calls; six frames each, well inside Python's 1,000
 INTEGER_BITS = 8_192
@@ -37,9 +41,9 @@ class Meter:
     """The budget and the clock of one render."""
 
     def __init__(self, given: int = 0):
-        """`given` is the weight of what the caller passed in."""
+        """`given` is the weight of what the caller passed in, with `GIVEN_NODE` for each part."""
         self.left = BUDGET + SHARE * given
-        self.largest = BUDGET + 4 * given  # of one operation
+        self.largest = LARGEST + 4 * given
         self.end = time.thread_time() + SECONDS + given / GIVEN_PER_SECOND
         self.look = self.left - LOOK_EVERY
         self.depth = 0
