@@ -31,6 +31,7 @@ DEEPEST = 100  # nested macro calls; six frames each, well inside Python's 1,000
 INTEGER_BITS = 8_192
 SHORT = 20_000  # for what takes quadratic time
 
+# A chat has no bytes, and these take quadratic time or make integers of any size
 BYTES_METHODS = {"encode", "to_bytes", "from_bytes", "translate", "maketrans"}
 DEEP_METHODS = {"count", "index"}  # of lists and tuples: they compare the elements
 SHORT_METHODS = {"striptags", "unescape"}
@@ -247,11 +248,11 @@ def price_call(meter: Meter, function: Any, args: tuple[Any, ...], kwargs: dict[
     if isinstance(function, Macro):
         return args
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if name in BYTES_METHODS:
+        raise SecurityError(f"it calls {name!r}, which is not offered to chat templates")
     if not isinstance(owner, str | list | tuple | dict | int | float):
         meter.touch((args, kwargs))  # `loop.changed` compares, `raise_exception` prints
         return args
-    if name in BYTES_METHODS:
-        raise SecurityError(f"it calls {name!r}, which is not offered to chat templates")
     if isinstance(owner, dict) and name != "copy":
         meter.charge(sum(map(extent, args)))  # a lookup does not walk through the dict
         return args

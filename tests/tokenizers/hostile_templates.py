@@ -40,6 +40,7 @@ ESCAPES = {
     "import": "{% import 'os' as os %}",
     "extends": "{% extends 'x' %}",
     "bytes": "{{ (1).to_bytes(2000000000, 'big') }}",
+    "integer of bytes": "{{ (1).from_bytes([255] * 900000, 'big') // (1).from_bytes([255] * 400000, 'big') }}",
     "encode": "{{ ('\u4f60' * 1000000).encode('punycode') }}",
 }
 
@@ -76,6 +77,7 @@ EXPLOSIONS = {
     "range": "{{ range(10 ** 12)|list }}",
     "loop over a range": "{% for x in range(10 ** 12) %}{% endfor %}",
     "round": "{{ 1.5|round(1000000000, 'ceil') }}",
+    "round to nothing": "{{ 5|round(-1000000000) }}",
     "round a text": "{{ 'a'|round(9, 'ceil') }}",
     # texts
     "repeat": "{{ 'ab' * 4000000000 }}",
