@@ -47,7 +47,7 @@ def _formatted(value: Any, *args: Any, **kwargs: Any) -> int:
 
 
 def _rounded(value: Any, precision: Any = 0, *rest: Any, **options: Any) -> int:
-    if not isinstance(value, int | float) or positive(precision) > 308:
+    if not isinstance(value, int | float) or not -308 <= precision <= 308:
         raise SecurityError("it rounds something that is not a number, or to more digits than a number has")
     return 0
 

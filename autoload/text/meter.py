@@ -18,15 +18,20 @@ from jinja2.runtime import LoopContext, Macro
 from jinja2.utils import Namespace
 
 STEP = 16
-BUDGET = 16_000_000  # about a million steps, or 16 M characters of text made
+BUDGET = 64_000_000
+LARGEST = 16_000_000  # of one operation: at most about 0.5 s and 300 MB
 SECONDS = 1.5  # processor time of this thread, so that a busy machine changes nothing
-SHARE = 200  # what one character of the caller's own data adds to the budget
-GIVEN_PER_SECOND = 2_000_000  # and to the time: a long conversation is not an attack
+# A long conversation is not an attack, and templates that are in use take quadratic time. What the caller passes in
+# adds to the limits: four milliseconds a message, and a second for 1.5 M characters.
+GIVEN_NODE = 1_200  # a part of the caller's data counts for as many characters
+GIVEN_PER_SECOND = 1_500_000
+SHARE = 50
 LOOK_EVERY = 2_000 * STEP
 DEEPEST = 100  # nested macro calls; six frames each, well inside Python's 1,000
 INTEGER_BITS = 8_192
 SHORT = 20_000  # for what takes quadratic time
 
+# A chat has no bytes, and these take quadratic time or make integers of any size
 BYTES_METHODS = {"encode", "to_bytes", "from_bytes", "translate", "maketrans"}
 DEEP_METHODS = {"count", "index"}  # of lists and tuples: they compare the elements
 SHORT_METHODS = {"striptags", "unescape"}
@@ -37,9 +42,9 @@ class Meter:
     """The budget and the clock of one render."""
 
     def __init__(self, given: int = 0):
-        """`given` is the weight of what the caller passed in."""
+        """`given` is the weight of what the caller passed in, with `GIVEN_NODE` for each part."""
         self.left = BUDGET + SHARE * given
-        self.largest = BUDGET + 4 * given  # of one operation
+        self.largest = LARGEST + 4 * given
         self.end = time.thread_time() + SECONDS + given / GIVEN_PER_SECOND
         self.look = self.left - LOOK_EVERY
         self.depth = 0
@@ -243,11 +248,11 @@ def price_call(meter: Meter, function: Any, args: tuple[Any, ...], kwargs: dict[
     if isinstance(function, Macro):
         return args
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if name in BYTES_METHODS:
+        raise SecurityError(f"it calls {name!r}, which is not offered to chat templates")
     if not isinstance(owner, str | list | tuple | dict | int | float):
         meter.touch((args, kwargs))  # `loop.changed` compares, `raise_exception` prints
         return args
-    if name in BYTES_METHODS:
-        raise SecurityError(f"it calls {name!r}, which is not offered to chat templates")
     if isinstance(owner, dict) and name != "copy":
         meter.charge(sum(map(extent, args)))  # a lookup does not walk through the dict
         return args

@@ -26,9 +26,9 @@ from jinja2.visitor import NodeTransformer
 
 from autoload.errors import TemplateError
 from autoload.text.filters import PRICED_FILTERS, PRICED_TESTS
-from autoload.text.meter import STEP, Meter, extent, formatted, price_call, price_operator, weigh
+from autoload.text.meter import GIVEN_NODE, STEP, Meter, extent, formatted, price_call, price_operator, weigh
 
-LONGEST_TEMPLATE = 100_000  # characters; the longest that are in use have 17,000
+LONGEST_TEMPLATE = 65_536  # characters; the longest that are in use have 17,000
 
 
 class ChatTemplateError(TemplateError, jinja2.TemplateError):
@@ -260,7 +260,7 @@ def render(source: str, variables: dict[str, Any]) -> tuple[str, list[tuple[int,
         ChatTemplateError: the template is wrong, refuses the conversation, does something forbidden, or takes too much.
     """
     try:
-        sandbox = _SANDBOX.for_render(weigh(variables))
+        sandbox = _SANDBOX.for_render(weigh(variables, node=GIVEN_NODE))
         template = Template.from_code(sandbox, _compile(source), sandbox.make_globals(None))
         pieces = []
         for piece in template.root_render_func(template.new_context(variables)):
