@@ -718,7 +718,7 @@ def test_a_read_only_cache_serves_what_it_has_even_after_a_push(
 AS_NOBODY = """
 import os
 from autoload.hub import open_files
-open_files("org/tiny").require("config.json")  # imports all that nobody may not even read
+open_files("org/tiny", cache_dir={home!r} + "/warm").require("config.json")  # imports what nobody may not even read
 os.setuid(65534)
 assert not os.access({home!r} + "/hub/models--org--tiny", os.W_OK)
 files = open_files("org/tiny")
@@ -744,9 +744,13 @@ def test_a_cache_of_another_user(fakehub: FakeHub) -> None:
         lines = done.stdout.splitlines()
         assert lines[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
         assert lines[1].startswith("FileError") and "cannot be written: Permission denied" in lines[1]
-        repo.push({"model.safetensors": b"new"})
-        code = AS_NOBODY.replace('open_files("org/tiny").require("config.json")', 'open_files("org/tiny").names()')
+        repo.tag("other")  # neither this name nor the list of files can be written down
+        shutil.rmtree(Path(home) / "hub" / "models--org--tiny" / "trees")
+        code = AS_NOBODY.replace('files = open_files("org/tiny")', 'files = open_files("org/tiny", revision="other")')
         done = fakehub.run_client(code.format(home=home), home)
+        assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
+        repo.push({"model.safetensors": b"new"})
+        done = fakehub.run_client(AS_NOBODY.format(home=home), home)
         assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
 
 
