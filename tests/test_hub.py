@@ -97,6 +97,20 @@ def test_a_pinned_and_cached_commit_asks_nothing_not_even_for_what_is_absent(loc
     assert localhub.count() == 0
 
 
+def test_a_pinned_and_cached_commit_needs_no_http_client(fakehub: FakeHub, tmp_path: Path) -> None:
+    commit = fakehub.repo(NAME, {"config.json": CONFIG}).refs["main"]
+    code = f"""
+import sys
+from autoload.hub import open_files
+files = open_files("{NAME}", revision="{commit}")
+assert files.json("config.json") and files.find("absent") is None
+names = {{name.split(".")[0] for name in sys.modules}}
+print(sorted(names & {{"requests", "httpx", "httpx2", "torch", "yaml", "tqdm"}}), "autoload.download" in sys.modules)
+"""
+    assert fakehub.run_client(code, tmp_path).stdout.endswith("True\n")
+    assert fakehub.run_client(code, tmp_path).stdout == "[] False\n"
+
+
 @pytest.mark.parametrize("way", ["argument", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "constant"])
 def test_offline_asks_nothing(localhub: FakeHub, repo: Repo, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     load()
@@ -552,7 +566,9 @@ def test_without_network_an_unpinned_repository_loads_from_the_cache(localhub: F
     assert "could not be reached" in caplog.text and repo.refs["main"][:12] in caplog.text
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"hang": True}, {"cut": 5}, {"status": 401}])
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"status": 429}, {"hang": True}, {"cut": 5}, {"status": 401}, {"body": b"<html>"}]
+)
 def test_a_hub_in_trouble_costs_one_request_where_the_cache_will_do(localhub: FakeHub, repo: Repo, fault: dict) -> None:
     load()
     localhub.seen.clear()
@@ -560,6 +576,20 @@ def test_a_hub_in_trouble_costs_one_request_where_the_cache_will_do(localhub: Fa
     start = time.monotonic()
     assert load() == WEIGHTS
     assert localhub.count() == 1 and time.monotonic() - start < 5
+
+
+def test_a_branch_that_is_gone_is_not_replaced_by_the_cache(localhub: FakeHub, repo: Repo) -> None:
+    repo.tag("old")
+    load(revision="old")
+    del repo.refs["old"]
+    with pytest.raises(RevisionNotFound):
+        load(revision="old")
+    assert load(revision="old", local_files_only=True) == WEIGHTS
+
+
+def test_a_token_that_has_run_out_does_not_keep_from_the_cache(localhub: FakeHub, repo: Repo, caplog) -> None:
+    load(token=TOKEN)
+    assert load(token="hf_old") == WEIGHTS and "Check the token" in caplog.text
 
 
 def test_without_network_a_file_that_was_never_cached_is_an_error_not_absent(localhub: FakeHub, repo: Repo) -> None:
@@ -718,7 +748,7 @@ def test_a_read_only_cache_serves_what_it_has_even_after_a_push(
 AS_NOBODY = """
 import os
 from autoload.hub import open_files
-open_files("org/tiny").require("config.json")  # imports all that nobody may not even read
+open_files("org/tiny", cache_dir={home!r} + "/warm").require("config.json")  # imports what nobody may not even read
 os.setuid(65534)
 assert not os.access({home!r} + "/hub/models--org--tiny", os.W_OK)
 files = open_files("org/tiny")
@@ -744,9 +774,13 @@ def test_a_cache_of_another_user(fakehub: FakeHub) -> None:
         lines = done.stdout.splitlines()
         assert lines[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
         assert lines[1].startswith("FileError") and "cannot be written: Permission denied" in lines[1]
-        repo.push({"model.safetensors": b"new"})
-        code = AS_NOBODY.replace('open_files("org/tiny").require("config.json")', 'open_files("org/tiny").names()')
+        repo.tag("other")  # neither this name nor the list of files can be written down
+        shutil.rmtree(Path(home) / "hub" / "models--org--tiny" / "trees")
+        code = AS_NOBODY.replace('files = open_files("org/tiny")', 'files = open_files("org/tiny", revision="other")')
         done = fakehub.run_client(code.format(home=home), home)
+        assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
+        repo.push({"model.safetensors": b"new"})
+        done = fakehub.run_client(AS_NOBODY.format(home=home), home)
         assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
 
 
