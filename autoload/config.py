@@ -57,6 +57,8 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
 }
 LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
+# Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
+NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
 
 
@@ -65,17 +67,19 @@ class ConfigSpec:
     """What the config.json of one model type may leave out.
 
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
-    `n_embd`). `complete` computes fields from others once all are read. `sub_configs` maps a field that holds another
-    configuration to the model type it has when the file does not say. A type with `rope_parameters` among its
-    defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is their default base,
-    `partial_rotary_factor` the default part of a head that turns.
+    `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
+    `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say. A
+    type with `rope_parameters` among its defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is
+    their default base (one per kind of layer where the type always has several), `partial_rotary_factor` the default
+    part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
+    finish: Callable[[PreTrainedConfig], None] | None = None
     sub_configs: Mapping[str, str] = field(default_factory=dict)
-    theta: float = 10000.0
+    theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
 
@@ -110,7 +114,8 @@ class PreTrainedConfig:
             fields["dtype"] = dtype
         for key, value in values.items():
             given = fields.pop(key, value)
-            self.__dict__[key] = value if given is None and (key in SIZES or isinstance(value, bool)) else given
+            unset = given is None and (isinstance(value, bool) or key in SIZES and key not in NULLABLE)
+            self.__dict__[key] = value if unset else given
         for key in ("_commit_hash", "transformers_version", "use_return_dict"):
             fields.pop(key, None)
         rope = {
@@ -127,6 +132,8 @@ class PreTrainedConfig:
             spec.complete(self)
         if "rope_parameters" in self.__dict__:
             _fold_rope(self, rope, spec)
+        if spec.finish:
+            spec.finish(self)
         _check_values(self)
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -385,16 +392,19 @@ def _whole(key: str, value: Any) -> int:
 
 def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigSpec) -> None:
     """One spelling for rotary settings: `rope_parameters`, flat or one per layer type, each with type and theta."""
-    rope = given.get("rope_scaling") or config.__dict__.get("rope_parameters") or {}
+    by_kind = isinstance(spec.theta, Mapping)
+    rope = (not by_kind and given.get("rope_scaling")) or config.__dict__.get("rope_parameters") or {}
     if not isinstance(rope, Mapping):
         raise ConfigError("rope_parameters", rope, "an object with rope_type and its settings")
     rope = copy.deepcopy(dict(rope))
+    if isinstance(spec.theta, Mapping):
+        _rope_by_kind(config, rope, given, spec.theta)
     base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
     kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
-    nested = [name for name in rope if name in kinds]
+    nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
     for one in [rope[name] for name in nested] or [rope]:
         if one is None:  # a kind of layer without positions
             continue
@@ -411,6 +421,21 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
             one.setdefault("original_max_position_embeddings", config.max_position_embeddings)
         _check_rope(one)
     config.__dict__["rope_parameters"] = rope
+
+
+def _rope_by_kind(
+    config: PreTrainedConfig, rope: dict[str, Any], given: Mapping[str, Any], thetas: Mapping[str, float]
+) -> None:
+    """Fill in each kind's settings; the old flat fields speak of the layers that see everything."""
+    local = config.__dict__.pop("rope_local_base_freq", None)
+    given_bases = {"full_attention": given.get("rope_theta"), "sliding_attention": local}
+    for kind, theta in thetas.items():
+        if not isinstance(rope.get(kind) or {}, Mapping):
+            raise ConfigError(f"rope_parameters.{kind}", rope[kind], "an object with rope_type and its settings")
+        rope[kind] = dict(rope.get(kind) or {"rope_type": "default"})
+        if kind == "full_attention" and isinstance(given.get("rope_scaling"), Mapping):
+            rope[kind].update(given["rope_scaling"])
+        rope[kind].setdefault("rope_theta", given_bases.get(kind) or theta)
 
 
 def _check_rope(rope: Mapping[str, Any]) -> None:

@@ -39,27 +39,59 @@ TEXT = " TextEncoding=Model"
 
 # fmt: off
 MODELS: dict[str, Row] = {
+    "apertus":          Row("decoder_plain", "Apertus", LM + " TokenClassification"),
+    "arcee":            Row("decoder_plain", "Arcee", LM_STQ),
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "bitnet":           Row("decoder_gated", "BitNet", LM),
     "camembert":        Row("bert", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
+    "cohere2":          Row("decoder_windows", "Cohere2", LM),
+    "cwm":              Row("decoder_windows", "Cwm", LM),
+    "diffllama":        Row("decoder_gated", "DiffLlama", LM_STQ),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "ernie4_5":         Row("decoder_gated", "Ernie4_5", LM),
+    "exaone4":          Row("decoder_windows", "Exaone4", LM_STQ + " PreTraining=CausalLM"),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
+    "gemma3_text":      Row("decoder_windows", "Gemma3Text", LM_S),
+    "glm":              Row("decoder_gated", "Glm", LM_ST),
+    "glm4":             Row("decoder_gated", "Glm4", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
     "granite":          Row("decoder", "Granite", LM),
+    "granite_swa":      Row("decoder_windows", "GraniteSWA", LM),
+    "helium":           Row("decoder_gated", "Helium", LM_ST),
+    "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
+    "hyperclovax":      Row("decoder_gated", "HyperCLOVAX", LM),
+    "internlm3":        Row("decoder_gated", "Llama", LM, "InternLM3"),
+    "iquestcoder":      Row("decoder_gated", "Llama", LM, "IQuestCoder"),
+    "jais2":            Row("decoder_plain", "Jais2", LM),
     "llama":            Row("decoder", "Llama", LM_STQ),
+    "ministral":        Row("decoder_windows", "Ministral", LM_STQ),
+    "ministral3":       Row("decoder_windows", "Ministral3", LM_STQ),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
+    "nanochat":         Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
+    "nemotron":         Row("decoder_plain", "Nemotron", LM_STQ),
+    "olmo":             Row("decoder_gated", "Olmo", LM_S),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
+    "olmo3":            Row("decoder_windows", "Olmo3", LM_S),
+    "persimmon":        Row("decoder_plain", "Persimmon", LM_ST),
+    "phi":              Row("decoder_plain", "Phi", LM_ST),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
     "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
+    "seed_oss":         Row("decoder_gated", "SeedOss", LM_STQ),
+    "smollm3":          Row("decoder_windows", "SmolLM3", LM_STQ),
+    "stablelm":         Row("decoder_gated", "StableLm", LM_ST),
+    "starcoder2":       Row("decoder_plain", "Starcoder2", LM_ST),
+    "vaultgemma":       Row("decoder_windows", "VaultGemma", LM),
     "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
+    ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
 }
 # fmt: on
@@ -277,11 +309,10 @@ def find_name(name: str) -> Any:
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
-    for model_type, row in MODELS.items():
-        if name.startswith(row.prefix) or row.prefix == "":
-            for task in tasks_of(model_type).values():
-                if class_name(model_type, task) == name:
-                    return _built_in(model_type, task)
+    for model_type, _ in sorted(MODELS.items(), key=lambda item: item[1].config != ""):  # a name's owner comes first
+        for task in tasks_of(model_type).values():
+            if class_name(model_type, task) == name:
+                return _built_in(model_type, task)
     return None
 
 
