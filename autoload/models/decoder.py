@@ -122,6 +122,10 @@ class Attention(nn.Module):
         return (self.q_norm(q), self.k_norm(k)) if self.qk_norm == "head" else (q, k)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.output(self.see(x, context))
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        """What the heads gather; (batch, seq, heads * dim)."""
         q, k, v = self.project(x)
         if self.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
@@ -131,7 +135,7 @@ class Attention(nn.Module):
         q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.output(self.look(q, k, v, context))
+        return self.look(q, k, v, context)
 
     def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Queries and keys that know their positions."""
