@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -271,6 +271,8 @@ class Model(decoder.Model):
 class CausalLM(decoder.CausalLM):
     """Scores of the next token, and of the experts where they are asked for."""
 
+    balances: ClassVar[bool] = True  # whether the experts' loss counts, where the configuration has a share for it
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -306,7 +308,7 @@ class CausalLM(decoder.CausalLM):
             **kwargs,
         )
         share = getattr(self.config, "router_aux_loss_coef", None)
-        if out.router_logits and share is not None:
+        if out.router_logits and self.balances and share is not None:
             balance = balance_loss(out.router_logits, expert_picks(self.config), attention_mask)
             out = replace(out, aux_loss=balance, loss=None if out.loss is None else out.loss + share * balance)
         return finish(out, return_dict, self.config)
