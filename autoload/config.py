@@ -56,7 +56,7 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
     **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
 }
-LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "moe_topk"})  # may have one value per axis or layer
 FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # checked elsewhere, or of several types
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))

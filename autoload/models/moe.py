@@ -261,7 +261,8 @@ class Model(decoder.Model):
         return {"router_logits": []}
 
     def result(self, out: Any, context: Context, output_router_logits: bool | None = None, **kwargs: Any) -> Any:
-        wanted = self.config.output_router_logits if output_router_logits is None else output_router_logits
+        usual = getattr(self.config, "output_router_logits", False)
+        wanted = usual if output_router_logits is None else output_router_logits
         scores = tuple(context.extra["router_logits"]) if wanted else None
         return MoeModelOutputWithPast(
             out.last_hidden_state, out.past_key_values, out.hidden_states, out.attentions, scores
@@ -307,7 +308,7 @@ class CausalLM(decoder.CausalLM):
             output_router_logits=output_router_logits,
             **kwargs,
         )
-        share = getattr(self.config, "router_aux_loss_coef", None)
+        share = getattr(self.config, "router_aux_loss_coef", getattr(self.config, "aux_loss_coef", None))
         if out.router_logits and self.balances and share is not None:
             balance = balance_loss(out.router_logits, expert_picks(self.config), attention_mask)
             out = replace(out, aux_loss=balance, loss=None if out.loss is None else out.loss + share * balance)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autoload.keys import Rename
 from autoload.layers.attention import Context
-from autoload.layers.experts import Experts, Groups, Routed, product
+from autoload.layers.experts import Experts, Routed, TransposedExperts
 from autoload.layers.norms import LayerNormFP32, RMSNorm, RMSNormFP32, UnweightedRMSNorm
 from autoload.model import Variant
 from autoload.models import decoder, decoder_gated, decoder_windows, moe
@@ -366,18 +366,8 @@ class GraniteModel(decoder_windows.ThetaModel, moe.Model):
 # -- llama4_text
 
 
-class ScaledInputExperts(Experts):
-    """Matrices (experts, in, out); weighs what goes in, not what comes out."""
-
-    def make_weights(self, dim: int) -> None:
-        self.gate_up_proj = nn.Parameter(torch.empty(self.count, dim, 2 * self.wide))
-        self.down_proj = nn.Parameter(torch.empty(self.count, self.wide, dim))
-
-    def widen(self, x: Tensor, groups: Groups) -> Tensor:
-        return product(x, self.gate_up_proj, groups)
-
-    def narrow(self, x: Tensor, groups: Groups) -> Tensor:
-        return product(x, self.down_proj, groups)
+class ScaledInputExperts(TransposedExperts):
+    """Weighs what goes in, not what comes out."""
 
     def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         pairs = (x[:, None] * weights[..., None]).flatten(0, 1)  # (tokens * k, dim)
