@@ -71,7 +71,7 @@ CASES = [
     ),
     Case(
         "beam",
-        TINY
+        BIASED
         | WINDOW
         | dict(head_dim=64, intermediate_size=4, num_hidden_layers=1, final_logit_softcapping=None)
         | dict(layer_types=MIXED[:1]),

@@ -6,16 +6,10 @@ from tests.parity.harness import Case
 
 ROUTED = TINY | dict(num_experts_per_tok=2, moe_intermediate_size=24, head_dim=12)
 BIASED = ROUTED | dict(attention_bias=True)
-GROUPS = dict(routed_scaling_factor=1.7, n_group=3, topk_group=2)  # six experts
 SHARED = dict(shared_expert_intermediate_size=28)
 SPARSE = ["dense", "sparse", "dense", "sparse"]
 MIXED = ["sliding_attention", "full_attention"] * 2
-ROPE = dict(
-    full_attention=dict(rope_type="default", rope_theta=300.0, partial_rotary_factor=0.5),
-    sliding_attention=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.7),
-)
 
-PREFIX = {"prefix": "the reference's names a part that its class does not have"}
 
 CASES = [
     Case(
