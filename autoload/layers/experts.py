@@ -181,7 +181,8 @@ def balance_loss(logits: tuple[Tensor, ...], picks: int, attention_mask: Tensor 
     Args:
         logits: of each layer's router, (tokens, experts).
         picks: experts per token.
-        attention_mask: (batch, seq), 0 at tokens that do not count.
+        attention_mask: (batch, all tokens so far), 0 at tokens that do not count. Masks of other shapes say nothing of
+            single tokens, and are passed over.
 
     Returns:
         A number, `picks` when all experts are used evenly.
@@ -189,10 +190,10 @@ def balance_loss(logits: tuple[Tensor, ...], picks: int, attention_mask: Tensor 
     experts, device = logits[0].shape[-1], logits[0].device
     probabilities = torch.cat([one.to(device) for one in logits]).softmax(-1)  # (layers * tokens, experts)
     chosen = probabilities.topk(picks, -1).indices
-    if attention_mask is None:
-        counts = torch.ones(len(probabilities), device=device)
-    else:
-        counts = attention_mask.reshape(-1).to(device, torch.float32).repeat(len(logits))
+    counts = torch.ones(len(probabilities), device=device)
+    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
+        mask = attention_mask[:, -(len(logits[0]) // len(attention_mask)) :]  # those of this step
+        counts = mask.reshape(-1).to(device, torch.float32).repeat(len(logits))
     used = counts.new_zeros(experts).index_add(0, chosen.flatten(), counts.repeat_interleave(picks)) / counts.sum()
     likely = (probabilities.float() * counts[:, None]).sum(0) / counts.sum()
     return (used * likely).sum() * experts

@@ -257,12 +257,17 @@ class GraniteLayer(decoder.Layer):
 class Model(decoder.Model):
     """A decoder with experts, without a head."""
 
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.shows_routers = hasattr(config, "output_router_logits")  # some types only do when asked
+
     def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         return {"router_logits": []}
 
     def result(self, out: Any, context: Context, output_router_logits: bool | None = None, **kwargs: Any) -> Any:
-        usual = getattr(self.config, "output_router_logits", False)
-        wanted = usual if output_router_logits is None else output_router_logits
+        wanted = output_router_logits
+        if wanted is None and self.shows_routers:
+            wanted = self.config.output_router_logits
         scores = tuple(context.extra["router_logits"]) if wanted else None
         return MoeModelOutputWithPast(
             out.last_hidden_state, out.past_key_values, out.hidden_states, out.attentions, scores
@@ -273,6 +278,12 @@ class CausalLM(decoder.CausalLM):
     """Scores of the next token, and of the experts where they are asked for."""
 
     balances: ClassVar[bool] = True  # whether the experts' loss counts, where the configuration has a share for it
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        share = getattr(config, "router_aux_loss_coef", getattr(config, "aux_loss_coef", None))
+        self.balance_share: float | None = share if self.balances else None
+        self.picks = expert_picks(config)
 
     def forward(
         self,
@@ -298,9 +309,9 @@ class CausalLM(decoder.CausalLM):
         inputs = (input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, labels, use_cache)
         kwargs |= dict(return_dict=True, output_router_logits=output_router_logits)
         out = super().forward(*inputs, logits_to_keep, **kwargs)
-        share = getattr(self.config, "router_aux_loss_coef", getattr(self.config, "aux_loss_coef", None))
-        if out.router_logits and self.balances and share is not None:
-            balance = balance_loss(out.router_logits, expert_picks(self.config), attention_mask)
+        share = self.balance_share
+        if out.router_logits and share is not None:
+            balance = balance_loss(out.router_logits, self.picks, attention_mask)
             out = replace(out, aux_loss=balance, loss=None if out.loss is None else out.loss + share * balance)
         return finish(out, return_dict, self.config)
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 import autoload
+from autoload.layers.experts import balance_loss
 from tests.parity.cases import all_cases
 from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
 
 CASES = [
     case for case in all_cases() if "output_router_logits" in autoload.AutoConfig.for_model(case.model_type).to_dict()
 ]
+MIXTRAL = [case for case in CASES if case.model_type == "mixtral"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -34,7 +36,7 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
     assert "router_logits" in ours(**inputs, output_router_logits=True)
 
 
-@pytest.mark.parametrize("case", CASES[:1], ids=str)
+@pytest.mark.parametrize("case", MIXTRAL, ids=str)
 def test_implementations(case: Case, tmp_path: Path) -> None:
     """The loop, grouped and batched products give the same outputs and gradients; a wrong name is refused."""
     model: Any = load_ours(case, "CausalLM", tmp_path)
@@ -52,3 +54,29 @@ def test_implementations(case: Case, tmp_path: Path) -> None:
     model.config._experts_implementation = "grouped"
     with pytest.raises(autoload.errors.ArgumentError, match="grouped_mm"):
         model(**inputs)
+
+
+@pytest.mark.parametrize("case", MIXTRAL, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_traced(case: Case, dtype: torch.dtype, tmp_path: Path) -> None:
+    """The whole model is one graph, whichever experts the tokens choose."""
+    model: Any = load_ours(case, "CausalLM", tmp_path).to(dtype)
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    with torch.no_grad():
+        expected = model(ids, use_cache=False).logits
+        found = torch.compile(model, fullgraph=True, backend="aot_eager")(ids, use_cache=False).logits
+    torch._dynamo.reset()
+    assert_close(found, expected, 1e-5 if dtype == torch.float32 else 2e-2, "logits")
+
+
+@pytest.mark.parametrize("case", MIXTRAL, ids=str)
+def test_steps_with_router_scores(case: Case, tmp_path: Path) -> None:
+    """A cached step balances over its own tokens; the mask covers those before it too."""
+    model: Any = load_ours(case, "CausalLM", tmp_path)
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        first = model(ids[:, :7], attention_mask=mask[:, :7], use_cache=True)
+        out = model(ids[:, 7:], attention_mask=mask, past_key_values=first.past_key_values, output_router_logits=True)
+    assert out.router_logits[0].shape == (ids[:, 7:].numel(), 5)
+    assert_close(out.aux_loss, balance_loss(out.router_logits, 2), 1e-6, "loss")
