@@ -80,3 +80,14 @@ def test_steps_with_router_scores(case: Case, tmp_path: Path) -> None:
         out = model(ids[:, 7:], attention_mask=mask, past_key_values=first.past_key_values, output_router_logits=True)
     assert out.router_logits[0].shape == (ids[:, 7:].numel(), 5)
     assert_close(out.aux_loss, balance_loss(out.router_logits, 2), 1e-6, "loss")
+
+
+@pytest.mark.parametrize("case", MIXTRAL, ids=str)
+def test_fused_file(case: Case, tmp_path: Path) -> None:
+    """A file with one tensor for all experts loads like one with a tensor for each."""
+    theirs = reference_model(case, "CausalLM")
+    theirs.save_pretrained(tmp_path, save_original_format=False)
+    model, info = autoload.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
