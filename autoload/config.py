@@ -29,6 +29,7 @@ DTYPES = frozenset(
     "float64 float32 float16 bfloat16 double float half int8 uint8 float8_e4m3fn float8_e5m2 complex64".split()
 )
 ROPE_TYPES = frozenset("default linear dynamic yarn longrope llama3 proportional axial".split())
+OLD_ROPE_TYPES = {"su": "longrope", "xdrope": "dynamic"}
 
 # Fields of the model type "" that a saved file leaves out while they have these values.
 COMMON: dict[str, Any] = {
@@ -98,6 +99,7 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
+    tie_word_embeddings = False  # of the types that do not have the field
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
@@ -405,7 +407,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     )
     kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
-    for one in [rope[name] for name in nested] or [rope]:
+    for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
             continue
         if not isinstance(one, dict):
@@ -413,7 +415,8 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
         one.setdefault("rope_theta", base)
         if partial is not None:
             one.setdefault("partial_rotary_factor", partial)
-        one["rope_type"] = "longrope" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        named = "su" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        one["rope_type"] = OLD_ROPE_TYPES.get(named, named) if isinstance(named, str) else named
         if one["rope_type"] in ("llama3", "yarn", "longrope") and "max_position_embeddings" in config.__dict__:
             original = config.__dict__.get("original_max_position_embeddings")
             if original is not None and not nested:

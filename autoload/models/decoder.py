@@ -129,7 +129,7 @@ class Attention(nn.Module):
         q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.output(self.look(q, k, v, context))
+        return self.output(self.look(q, k, v, context), x)
 
     def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Queries and keys that know their positions."""
@@ -138,9 +138,9 @@ class Attention(nn.Module):
         cos, sin = context.rope[self.kind]
         return self.turn(q, cos, sin), self.turn(k, cos, sin)
 
-    def output(self, x: Tensor) -> Tensor:
-        """From what was seen back to the stream."""
-        return self.o_proj(x)
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        """From what was seen back to the stream; `x` is what the layer read."""
+        return self.o_proj(seen)
 
     def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
         """Attention over the keys; (batch, seq, heads * dim)."""
@@ -286,10 +286,13 @@ class Model(PreTrainedModel):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
         self.spec = spec
-        self.embed_tokens = spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.embed_tokens = self.make_embedding(config, spec)
         self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
+        return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
 
     def make_final_norm(self, norm: nn.Module) -> None:
         self.norm = norm
@@ -352,7 +355,7 @@ class Model(PreTrainedModel):
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
-            extra=self.make_extra(positions, x),
+            extra=self.make_extra(positions, x, **kwargs),
         )
         seen = []
         for layer in self.layers:
@@ -373,7 +376,7 @@ class Model(PreTrainedModel):
             x = x * self.spec.embedding_scale
         return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
 
-    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
+    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
         """What the layers of a single type look up in the context."""
         return {}
 
@@ -381,7 +384,8 @@ class Model(PreTrainedModel):
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
-        return {kind: tables.get(kind, tables.get("all")) for kind in set(layer_kinds(self.config))}
+        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in set(layer_kinds(self.config))}
+        return {kind: table for kind, table in by_kind.items() if table is not None}
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None

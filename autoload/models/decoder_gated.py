@@ -41,8 +41,8 @@ class NormedOutputAttention(decoder.Attention):
         super().make_norms(config, spec)
         self.attn_sub_norm = RMSNorm(config.hidden_size, norm_eps(config))
 
-    def output(self, x: Tensor) -> Tensor:
-        return self.o_proj(self.attn_sub_norm(x))
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        return self.o_proj(self.attn_sub_norm(seen))
 
 
 class NormedOutputMLP(decoder.GatedMLP):

@@ -121,8 +121,8 @@ class DenseAttention(decoder.Attention):
     def normalise(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         return (self.q_layernorm(q), self.k_layernorm(k)) if self.qk_norm else (q, k)
 
-    def output(self, x: Tensor) -> Tensor:
-        return self.dense(x)
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        return self.dense(seen)
 
 
 class FusedDenseAttention(DenseAttention):
