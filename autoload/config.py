@@ -401,7 +401,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     rope = copy.deepcopy(dict(rope))
     if isinstance(spec.theta, Mapping):
         _rope_by_kind(config, rope, given, spec.theta)
-    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
+    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or (None if by_kind else spec.theta)
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )

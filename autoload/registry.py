@@ -57,6 +57,9 @@ MODELS: dict[str, Row] = {
     "gemma":                Row("decoder", "Gemma", LM_ST),
     "gemma2":               Row("decoder", "Gemma2", LM_ST),
     "gemma3_text":          Row("decoder_windows", "Gemma3Text", LM_S),
+    "gemma3n_text":         Row("decoder_gemma", "Gemma3nText", LM),
+    "gemma4_text":          Row("decoder_gemma", "Gemma4Text", LM),
+    "gemma4_unified_text":  Row("decoder_gemma", "Gemma4UnifiedText", LM),
     "glm":                  Row("decoder_gated", "Glm", LM_ST),
     "glm4":                 Row("decoder_gated", "Glm4", LM_ST),
     "glm4v_text":           Row("decoder_mrope", "Glm4vText", "Model"),
@@ -103,6 +106,9 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("cohere_compass_text", "CausalLM"): "CohereCompassForCausalLM",
     ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
+    ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
+    ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
+    ("gemma4_unified_text", "CausalLM"): "Gemma4UnifiedForCausalLM",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
 }
 # fmt: on
