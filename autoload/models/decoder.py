@@ -291,9 +291,12 @@ class Model(PreTrainedModel):
         spec: Spec = self.variant.spec(config)
         self.spec = spec
         self.embed_tokens = self.make_embedding(config, spec)
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+        self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
 
     def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
         return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
@@ -358,13 +361,11 @@ class Model(PreTrainedModel):
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
-            extra=self.make_extra(positions, embeds) | self.read(input_ids, embeds, **kwargs),
+            extra=self.make_extra(positions, embeds)
+            | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
-        x, seen = self.enter(embeds), []
-        for layer in self.layers:
-            seen.append(x)
-            x = self.run(layer, x, context)
-        last, x = x, self.final_norm(x)
+        last, seen = self.climb(self.enter(embeds), context)
+        x = self.final_norm(last)
         out = BaseModelOutputWithPast(
             x,
             past_key_values if caching else None,
@@ -372,6 +373,14 @@ class Model(PreTrainedModel):
             tuple(context.attentions) if context.attentions is not None else None,
         )
         return finish(out, return_dict, config)
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each."""
+        seen = []
+        for layer in self.layers:
+            seen.append(x)
+            x = self.run(layer, x, context)
+        return x, seen
 
     def enter(self, x: Tensor) -> Tensor:
         """Embeddings as the first layer gets them."""
