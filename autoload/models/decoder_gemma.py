@@ -316,9 +316,8 @@ class AltUp(nn.Module):
     def coefficients(self, x: Tensor, mix: nn.Linear) -> Tensor:
         """(batch, seq, ...) from the computed stream; weights are kept in bounds while training."""
         routes = torch.tanh(self.modality_router(self.router_norm(x) * self.root).float()).to(x.dtype)
-        bounded = self.training and self.clip is not None
-        weight = mix.weight.clamp(-self.clip, self.clip) if bounded else mix.weight
-        return nn.functional.linear(routes, weight)
+        bound = self.clip if self.training else None
+        return nn.functional.linear(routes, mix.weight if bound is None else mix.weight.clamp(-bound, bound))
 
     def predict(self, x: Tensor) -> Tensor:
         """(streams, batch, seq, dim) from the same, before the layer."""
