@@ -47,20 +47,27 @@ MODELS: dict[str, Row] = {
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
+    "gpt_bigcode":      Row("gpt", "GPTBigCode", LM_ST + " PreTraining=CausalLM"),
+    "gpt_neo":          Row("gpt", "GPTNeo", LM_STQ),
     "granite":          Row("decoder", "Granite", LM),
+    "imagegpt":         Row("gpt", "ImageGPT", "Model ImageClassification"),
     "llama":            Row("decoder", "Llama", LM_STQ),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
+    "openai-gpt":       Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
     "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
     "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
 }
+# Other names for a model type. What loads under such a name has the type's own in its configuration.
+ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
 }
 # fmt: on
 
@@ -154,7 +161,7 @@ def class_name(model_type: str, task: str) -> str:
 
 def known_types() -> list[str]:
     """All model types, built in and registered."""
-    return sorted({*MODELS, *_registered})
+    return sorted({*MODELS, *ALIASES, *_registered})
 
 
 def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, Any] | None = None) -> Any:
@@ -171,8 +178,8 @@ def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, 
     if isinstance(model_type, str):
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
-        if model_type in MODELS:
-            return _built_in_config(model_type)
+        if ALIASES.get(model_type, model_type) in MODELS:
+            return _built_in_config(ALIASES.get(model_type, model_type))
         _read_entry_points()
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
@@ -214,6 +221,7 @@ def resolve(model_type: str, task: str) -> type:
         if task in heads:
             return _load_object(heads[task])
         raise _no_head(model_type, task, list(heads), [])
+    model_type = ALIASES.get(model_type, model_type)
     if model_type not in MODELS:
         raise _unknown(model_type, "resolve", {})
     same = tasks_of(model_type).get(task)
