@@ -40,8 +40,10 @@ TEXT = " TextEncoding=Model"
 # fmt: off
 MODELS: dict[str, Row] = {
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "biogpt":           Row("gpt_fairseq", "BioGpt", LM_ST),
     "camembert":        Row("bert", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
+    "ctrl":             Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
     "gemma":            Row("decoder", "Gemma", LM_ST),
@@ -55,10 +57,12 @@ MODELS: dict[str, Row] = {
     "mistral":          Row("decoder", "Mistral", LM_STQ),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
     "openai-gpt":       Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
+    "opt":              Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
     "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
+    "xglm":             Row("gpt_fairseq", "XGLM", LM),
     "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
 }
 # Other names for a model type. What loads under such a name has the type's own in its configuration.
@@ -66,6 +70,7 @@ ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
+    ("ctrl", "CausalLM"): "CTRLLMHeadModel",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
 }
