@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from autoload import heads
 from autoload.errors import ArgumentError, ConfigError
+from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, Mask, attend, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
+from autoload.layers.rope import rotate
 from autoload.model import PreTrainedModel, finish
 from autoload.outputs import (
     BaseModelOutputWithPast,
@@ -49,6 +51,7 @@ class Attention(nn.Module):
         self.size, self.heads, self.dim, self.layer_idx, self.cross = size, heads, size // heads, layer_idx, cross
         self.scale = self.dim**-0.5 if scale is None else scale
         self.dropout, self.kind = dropout, "full"
+        self.rotate = rotate
 
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.dim)).transpose(1, 2)  # (batch, heads, seq, dim)
@@ -64,8 +67,11 @@ class Attention(nn.Module):
         return self.queries(x), *self.keys_values(x)
 
     def turn(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Rotary positions, for those that have them."""
-        return q, k
+        """Rotary positions, where the model made tables for them."""
+        if not context.rope:
+            return q, k
+        cos, sin = context.rope["full"]
+        return self.rotate(q, cos, sin), self.rotate(k, cos, sin)
 
     def output(self, x: Tensor) -> Tensor:
         """The last projection."""
@@ -132,6 +138,37 @@ def split_groups(x: Tensor, kv_heads: int, dim: int) -> tuple[Tensor, Tensor, Te
     x = x.unflatten(-1, (kv_heads, -1, dim))  # (batch, seq, kv_heads, queries per key + 2, dim)
     q, k, v = x[..., :-2, :].flatten(2, 3), x[..., -2, :], x[..., -1, :]
     return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+
+class FusedAttention(Attention):
+    """Queries, keys and values in one matrix, by key head, under the names of Megatron."""
+
+    def __init__(
+        self, size: int, heads: int, layer_idx: int, *, kv_heads: int | None = None, bias: bool = True, **options: Any
+    ):
+        super().__init__(size, heads, layer_idx, **options)
+        self.kv_heads = heads if kv_heads is None else kv_heads
+        self.query_key_value = nn.Linear(size, size + 2 * self.kv_heads * self.dim, bias=bias)
+        self.dense = nn.Linear(size, size, bias=bias)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return split_groups(self.query_key_value(x), self.kv_heads, self.dim)
+
+    def output(self, x: Tensor) -> Tensor:
+        return self.dense(x)
+
+
+class MLP(nn.Module):
+    """The wide layer and back, under the names of Megatron."""
+
+    def __init__(self, size: int, inner: int, activation: str, bias: bool = True):
+        super().__init__()
+        self.dense_h_to_4h = nn.Linear(size, inner, bias=bias)
+        self.dense_4h_to_h = nn.Linear(inner, size, bias=bias)
+        self.act = Activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense_4h_to_h(self.act(self.dense_h_to_4h(x)))
 
 
 class Decoder(PreTrainedModel):
@@ -205,7 +242,7 @@ class Decoder(PreTrainedModel):
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
             cross_attentions=[] if attentions and self.crosses else None,
-            extra={"bias": self.make_bias(attention_mask, keys, x)},
+            extra={"bias": self.make_bias(attention_mask, keys, positions, x)},
         )
         x, seen = self.run_layers(self.embed(x, positions, token_type_ids), context)
         fields: dict[str, Any] = dict(
@@ -249,8 +286,8 @@ class Decoder(PreTrainedModel):
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         return {}
 
-    def make_bias(self, attention_mask: Tensor | None, keys: int, x: Tensor) -> Tensor | None:
-        """What is added to the scores of every layer; (batch or 1, heads, 1, keys)."""
+    def make_bias(self, attention_mask: Tensor | None, keys: int, positions: Tensor, x: Tensor) -> Tensor | None:
+        """What is added to the scores of every layer; (batch or 1, heads, seq or 1, keys)."""
         return None
 
 
