@@ -217,6 +217,9 @@ class PreTrainedConfig:
             for k, v in self.__dict__.items()
             if k not in hidden
         }
+        for part in self.spec.sub_configs:
+            if isinstance(out.get(part), dict):
+                del out[part]["transformers_version"]
         out = copy.deepcopy({k: _plain(v) for k, v in out.items()})
         return out | {"model_type": self.model_type, "transformers_version": REFERENCE_VERSION}
 
@@ -224,7 +227,9 @@ class PreTrainedConfig:
         """Like `to_dict`, without the common fields that have their usual value."""
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
-        for name in self.spec.sub_configs:
+        for name, default_type in self.spec.sub_configs.items():
+            if isinstance(default_type, type):
+                continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 out[name] = part.to_diff_dict()
                 out[name].pop("transformers_version")

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def slopes(heads: int, steepest: float = 8.0, device: Any = None) -> Tensor:
-    """The penalty per step of each head, powers of two from one half down to 2 ** -steepest; (heads,) in fp32.
+def slopes(heads: int, device: Any = None) -> Tensor:
+    """The penalty per step of each head, powers of two down to 2 ** -8; (heads,) in fp32.
 
     A number of heads that is no power of two takes every other slope of the next power's, then those left out.
     """
     count = 2 ** math.ceil(math.log2(heads))
-    every = 2.0 ** -(torch.arange(1, count + 1, device=device).float() * (steepest / count))
+    every = 2.0 ** -(torch.arange(1, count + 1, device=device).float() * (8 / count))
     return every if count == heads else torch.cat([every[1::2], every[::2]])[:heads]
 
 
