@@ -64,6 +64,7 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
     **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
 }
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
 MAX_LABELS = 1_000_000
 
 
@@ -143,9 +144,7 @@ class PreTrainedConfig:
     def __getattr__(self, key: str) -> Any:  # only for names that are not in __dict__
         if not key.startswith("__") and key in self.attribute_map:
             return getattr(self, self.attribute_map[key])
-        close = nearest(key, self.__dict__, 1) if not key.startswith("_") else []
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise AttributeError(f"{type(self).__name__} has no field {key!r}{hint}")
+        raise AttributeError(f"{type(self).__name__} has no field {key!r}", name=key, obj=self)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__dict__ == self.__dict__
@@ -369,18 +368,19 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
                 raise ConfigError(key, value, "true or false")
             if not isinstance(value, bool):
                 config.__dict__[key] = bool(value)
-        elif isinstance(default, int) and not isinstance(value, (list, str, Mapping)):
-            config.__dict__[key] = _whole(key, value) if not isinstance(value, float) or value.is_integer() else value
-        elif isinstance(default, (int, float)) and not (key.endswith("_token_id") and isinstance(value, list)):
+        elif isinstance(default, (int, float)):
+            if isinstance(value, list) and (key in LISTS or key.endswith("_token_id")):
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                if not (isinstance(value, list) and key in SIZES):
-                    raise ConfigError(key, value, "a number")
+                raise ConfigError(key, value, "a number")
+            if isinstance(default, int) and isinstance(value, float) and value.is_integer():
+                config.__dict__[key] = int(value)
         elif isinstance(default, str) and not isinstance(value, str):
             raise ConfigError(key, value, "a string")
         elif isinstance(default, (list, tuple)) and not isinstance(value, (list, tuple)):
             raise ConfigError(key, value, "a list")
     for key, value in config.__dict__.items():
-        if key in SIZES and value is not None and not isinstance(value, (list, tuple, Mapping)):
+        if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)
             optional_zero = key in ("sliding_window", "attention_chunk_size", "num_hidden_layers", "num_layers")
             if not (0 if optional_zero else 1) <= number <= SIZES[key]:

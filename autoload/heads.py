@@ -500,12 +500,12 @@ class EncoderCausalLM(Head):
             use_cache = False
         out = self.base_model(
             input_ids,
-            attention_mask=attention_mask,
+            attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
             use_cache=use_cache,
             return_dict=True,

@@ -138,6 +138,8 @@ def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         return CorruptCheckpoint(f"{path}: {reason}. Download it again (force_download=True).", path=str(path))
 
     with reading(path, "weights file", CorruptCheckpoint):
+        found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        spans: list[tuple[int, int]] = []
         size = os.path.getsize(path)
         with open(path, "rb") as f:
             start = f.read(8)
@@ -154,8 +156,8 @@ def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         if not isinstance(header, dict):
             raise damaged("its header is no JSON object")
         header.pop("__metadata__", None)
-        found, spans = {}, []
         for name, tensor in header.items():
+            dtype, shape, begin, end = "", (), 0, 0
             try:
                 dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
                 whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
@@ -406,7 +408,7 @@ class _Putter:
         device: torch.device | Callable[[str], torch.device] | None,
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
-        self.keep_fp32 = tuple(getattr(model, "keep_fp32", ()))
+        self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
@@ -469,7 +471,7 @@ class _Putter:
         """Fresh values for parameters that no file has, and for computed buffers that stayed on the meta device."""
         if not missing:
             return
-        config = getattr(self.model, "config", None)
+        config: Any = getattr(self.model, "config", None)
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         std = getattr(text, "initializer_range", 0.02)
         names: dict[str, set[str]] = {}

@@ -396,5 +396,6 @@ def _read_entry_points() -> None:
         from importlib.metadata import entry_points
 
         for point in entry_points(group="autoload.models"):
-            description = point.load()
-            register(point.name, **(description() if callable(description) else description))
+            found: Any = point.load()
+            found = found() if callable(found) else found
+            register(point.name, config=found["config"], heads=found["heads"])

@@ -223,7 +223,7 @@ def _sync_directory(folder: Path) -> None:
 
 
 def upload(
-    folder: str | os.PathLike,
+    folder: str | Path,
     *,
     repo_id: str | None = None,
     commit_message: str | None = None,

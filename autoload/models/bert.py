@@ -291,7 +291,7 @@ class Model(PreTrainedModel):
         for layer in self.encoder.layer:
             x = self.run(layer, x, context)
             seen.append(x)
-        kept = dict(
+        kept: dict[str, Any] = dict(
             last_hidden_state=x,
             hidden_states=tuple(seen) if states else None,
             past_key_values=past_key_values if caching else None,
@@ -383,7 +383,7 @@ class _Vocabulary(Head):
         return {f"{self.output_path}.weight": table, f"{part}.decoder.bias": f"{part}.bias"}
 
     def after_resize(self, count: int) -> None:
-        part = self.get_submodule(self.output_path.rpartition(".")[0])
+        part: Any = self.get_submodule(self.output_path.rpartition(".")[0])
         part.bias = part.decoder.bias
 
 
