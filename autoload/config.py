@@ -28,6 +28,14 @@ ACTIVATIONS = frozenset(
 DTYPES = frozenset(
     "float64 float32 float16 bfloat16 double float half int8 uint8 float8_e4m3fn float8_e5m2 complex64".split()
 )
+# Fields that `rope_parameters` took the place of; the last two are GPT-NeoX's.
+ROPE_FIELDS = dict(
+    rope_theta="rope_theta",
+    rope_scaling="rope_scaling",
+    partial_rotary_factor="partial_rotary_factor",
+    rotary_emb_base="rope_theta",
+    rotary_pct="partial_rotary_factor",
+)
 ROPE_TYPES = frozenset("default linear dynamic yarn longrope llama3 proportional axial".split())
 
 # Fields of the model type "" that a saved file leaves out while they have these values.
@@ -66,7 +74,7 @@ class ConfigSpec:
 
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read. `sub_configs` maps a field that holds another
-    configuration to the model type it has when the file does not say. A type with `rope_parameters` among its
+    configuration to the model type it has when the file does not say, or to its class where it is no type. A type with `rope_parameters` among its
     defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is their default base,
     `partial_rotary_factor` the default part of a head that turns.
     """
@@ -74,7 +82,7 @@ class ConfigSpec:
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str] = field(default_factory=dict)
+    sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
     theta: float = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -113,11 +121,8 @@ class PreTrainedConfig:
             self.__dict__[key] = value if given is None and (key in SIZES or isinstance(value, bool)) else given
         for key in ("_commit_hash", "transformers_version", "use_return_dict"):
             fields.pop(key, None)
-        rope = {
-            key: fields.pop(key) for key in ("rope_theta", "rope_scaling", "partial_rotary_factor") if key in fields
-        }
-        if "rope_parameters" not in self.__dict__:
-            self.__dict__.update(rope)
+        names = ROPE_FIELDS if "rope_parameters" in self.__dict__ else {}
+        rope = {standard: fields.pop(key) for key, standard in names.items() if key in fields}
         self.__dict__.update(fields)
         for name, default_type in spec.sub_configs.items():
             self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
@@ -211,6 +216,9 @@ class PreTrainedConfig:
             for k, v in self.__dict__.items()
             if k not in hidden
         }
+        for part in self.spec.sub_configs:
+            if isinstance(out.get(part), dict):
+                del out[part]["transformers_version"]
         out = copy.deepcopy({k: _plain(v) for k, v in out.items()})
         return out | {"model_type": self.model_type, "transformers_version": REFERENCE_VERSION}
 
@@ -218,7 +226,9 @@ class PreTrainedConfig:
         """Like `to_dict`, without the common fields that have their usual value."""
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
-        for name in self.spec.sub_configs:
+        for name, default_type in self.spec.sub_configs.items():
+            if isinstance(default_type, type):
+                continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 out[name] = part.to_diff_dict()
                 out[name].pop("transformers_version")
@@ -309,7 +319,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig]) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -318,6 +328,8 @@ def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "an object with the fields of a configuration")
+    if isinstance(default_type, type):
+        return default_type(**value)
     return config_class(value.get("model_type") or default_type)(**value)
 
 

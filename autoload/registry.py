@@ -40,27 +40,46 @@ TEXT = " TextEncoding=Model"
 # fmt: off
 MODELS: dict[str, Row] = {
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "biogpt":           Row("gpt_fairseq", "BioGpt", LM_ST),
+    "bloom":            Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
     "camembert":        Row("bert", "Camembert", ENCODER_LM),
+    "codegen":          Row("gpt_rotary", "CodeGen", LM),
     "cohere":           Row("decoder", "Cohere", LM),
+    "ctrl":             Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "falcon":           Row("gpt_alibi", "Falcon", LM_STQ),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
+    "gpt_bigcode":      Row("gpt", "GPTBigCode", LM_ST + " PreTraining=CausalLM"),
+    "gpt_neo":          Row("gpt", "GPTNeo", LM_STQ),
+    "gpt_neox":         Row("gpt_rotary", "GPTNeoX", LM_STQ),
+    "gpt_neox_japanese": Row("gpt_rotary", "GPTNeoXJapanese", LM),
+    "gptj":             Row("gpt_rotary", "GPTJ", LM_S + " QuestionAnswering"),
     "granite":          Row("decoder", "Granite", LM),
+    "imagegpt":         Row("gpt", "ImageGPT", "Model ImageClassification"),
     "llama":            Row("decoder", "Llama", LM_STQ),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
+    "mpt":              Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
+    "openai-gpt":       Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
+    "opt":              Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
     "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
+    "xglm":             Row("gpt_fairseq", "XGLM", LM),
     "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
 }
+# Other names for a model type. What loads under such a name has the type's own in its configuration.
+ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
+    ("ctrl", "CausalLM"): "CTRLLMHeadModel",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
 }
 # fmt: on
 
@@ -154,7 +173,7 @@ def class_name(model_type: str, task: str) -> str:
 
 def known_types() -> list[str]:
     """All model types, built in and registered."""
-    return sorted({*MODELS, *_registered})
+    return sorted({*MODELS, *ALIASES, *_registered})
 
 
 def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, Any] | None = None) -> Any:
@@ -171,8 +190,8 @@ def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, 
     if isinstance(model_type, str):
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
-        if model_type in MODELS:
-            return _built_in_config(model_type)
+        if ALIASES.get(model_type, model_type) in MODELS:
+            return _built_in_config(ALIASES.get(model_type, model_type))
         _read_entry_points()
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
@@ -214,6 +233,7 @@ def resolve(model_type: str, task: str) -> type:
         if task in heads:
             return _load_object(heads[task])
         raise _no_head(model_type, task, list(heads), [])
+    model_type = ALIASES.get(model_type, model_type)
     if model_type not in MODELS:
         raise _unknown(model_type, "resolve", {})
     same = tasks_of(model_type).get(task)

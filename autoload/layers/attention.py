@@ -80,7 +80,7 @@ def attend(
         dropout: probability, 0 outside training.
         softcap: scores are squashed into (-softcap, softcap) by tanh.
         sinks: (heads,), the score of a key that has no value.
-        bias: added to the scores, (batch or 1, heads, queries, keys).
+        bias: added to the scores, (batch or 1, heads, queries or 1, keys).
         weights_to: list that receives the weights (batch, heads, queries, keys); asks for the eager kernel.
 
     Returns:
@@ -148,7 +148,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
 
     def score(s: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         if bias is not None:
-            s = s + bias[b % bias.shape[0], h % bias.shape[1], i, j]
+            s = s + bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2], j]
         if allowed is None:
             return s
         entry = allowed[b % allowed.shape[0], h % allowed.shape[1], i, j]

@@ -98,7 +98,7 @@ def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[s
         return {"labels": labels}
     if task == "TokenClassification":
         return {"labels": numbers(num_labels, *input_ids.shape)}
-    if task == "SequenceClassification":
+    if task in ("SequenceClassification", "ImageClassification"):
         return {"labels": numbers(num_labels, batch)}
     if task in ("MultipleChoice", "NextSentencePrediction"):
         return {"labels": numbers(2, batch)}
