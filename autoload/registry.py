@@ -40,10 +40,11 @@ TEXT = " TextEncoding=Model"
 # fmt: off
 MODELS: dict[str, Row] = {
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
-    "camembert":        Row("bert", "Camembert", ENCODER_LM),
+    "camembert":        Row("roberta", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
+    "data2vec-text":    Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
-    "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "electra":          Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
@@ -54,8 +55,10 @@ MODELS: dict[str, Row] = {
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
-    "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
-    "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
+    "roberta":          Row("roberta", "Roberta", ENCODER_LM + TEXT),
+    "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
+    "xlm-roberta":      Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
+    "xlm-roberta-xl":   Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {

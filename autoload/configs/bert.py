@@ -24,15 +24,7 @@ BERT = dict(
     eos_token_id=None,
     tie_word_embeddings=True,
 )
-ROBERTA = BERT | dict(pad_token_id=1, bos_token_id=0, eos_token_id=2)
-SUMMARY = dict(summary_type="first", summary_use_proj=True, summary_activation="gelu", summary_last_dropout=0.1)
 
 CONFIGS = {
     "bert": ConfigSpec(BERT),
-    "roberta": ConfigSpec(ROBERTA | dict(vocab_size=50265)),
-    "xlm-roberta": ConfigSpec(ROBERTA),
-    "camembert": ConfigSpec(ROBERTA),
-    "electra": ConfigSpec(
-        BERT | SUMMARY | dict(embedding_size=128, hidden_size=256, num_attention_heads=4, intermediate_size=1024)
-    ),
 }
