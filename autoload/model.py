@@ -175,7 +175,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
 
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.config.get_text_config(decoder=True).tie_word_embeddings:
+        if not getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", True):
             return
         for target, source in self._tied_weights_keys.items():
             path, _, leaf = target.rpartition(".")

@@ -234,6 +234,17 @@ class ForPreTrainingOutput(ModelOutput):
 
 
 @dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    sop_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class DiscriminatorOutput(ModelOutput):
     """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
 

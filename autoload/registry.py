@@ -39,6 +39,7 @@ TEXT = " TextEncoding=Model"
 
 # fmt: off
 MODELS: dict[str, Row] = {
+    "albert":           Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "camembert":        Row("roberta", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
@@ -51,6 +52,7 @@ MODELS: dict[str, Row] = {
     "granite":          Row("decoder", "Granite", LM),
     "llama":            Row("decoder", "Llama", LM_STQ),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
+    "mpnet":            Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),

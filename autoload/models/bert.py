@@ -266,7 +266,6 @@ class Model(PreTrainedModel):
     may_lack = ("pooler",)
     options: ClassVar[tuple[str, ...]] = ("add_pooling_layer",)
     empty_cross_attentions: ClassVar[bool] = True  # given, without entries, where no layer crosses
-    _no_split_modules = ["Layer", "Embeddings"]
 
     def __init__(self, config: Any, add_pooling_layer: bool = True):
         super().__init__(config)
@@ -279,6 +278,7 @@ class Model(PreTrainedModel):
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
+        self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.encoder.layers())})
         self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
 
     def forward(
