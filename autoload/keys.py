@@ -284,11 +284,13 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _fill(template: str, match: re.Match[str], number: str | None = None) -> str:
-    """The template with its stars replaced, in order, by what another template's stars matched."""
+    """The template with its stars replaced, in order, by what another template's stars matched; further ones stay."""
     spans = match.re.groupindex
     named = {index for index in spans.values()}
     stars = iter([g for i, g in enumerate(match.groups(), 1) if i not in named])
-    parts = [next(stars) if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")]
+    parts = [
+        next(stars, "*") if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")
+    ]
     return ".".join(parts)
 
 

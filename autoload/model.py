@@ -49,6 +49,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     variant: ClassVar[Variant] = Variant()
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    ties: ClassVar[bool] = False  # weights, where the configuration does not say
     loss_type: ClassVar[str | None] = None
     _no_split_modules: ClassVar[list[str]] = []
     supports_gradient_checkpointing = True
@@ -175,7 +176,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
 
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", True):
+        if not getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties):
             return
         for target, source in self._tied_weights_keys.items():
             path, _, leaf = target.rpartition(".")

@@ -36,6 +36,7 @@ LM_STQ = LM_ST + " QuestionAnswering"
 ENCODER = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
+DEBERTA = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering PreTraining=MaskedLM" + TEXT
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -44,8 +45,11 @@ MODELS: dict[str, Row] = {
     "camembert":        Row("roberta", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
     "data2vec-text":    Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
+    "deberta":          Row("deberta", "Deberta", DEBERTA),
+    "deberta-v2":       Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "electra":          Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "esm":              Row("esm", "Esm", "Model MaskedLM SequenceClassification TokenClassification"),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),

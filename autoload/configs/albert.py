@@ -21,6 +21,5 @@ CONFIGS = {
             bos_token_id=2,
             eos_token_id=3,
         ),
-        ignore_at_inference=(),
     )
 }

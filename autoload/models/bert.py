@@ -322,12 +322,13 @@ class Model(PreTrainedModel):
             past_key_values = DynamicCache() if encoder_hidden_states is None else EncoderDecoderCache()
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
 
-        inputs = {name: kwargs.get(name) for name in self.inputs}
+        inputs = {name: attention_mask if name == "attention_mask" else kwargs.get(name) for name in self.inputs}
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, past, **inputs)
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
             masks={"full": self._mask(attention_mask, x, past, past_key_values)},
+            rope=self.make_rope(x, position_ids, past),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
@@ -358,6 +359,10 @@ class Model(PreTrainedModel):
     def project(self, x: Tensor) -> Tensor:
         """From the size of the tables to the model's."""
         return x
+
+    def make_rope(self, x: Tensor, position_ids: Tensor | None, past: int) -> dict[Any, tuple[Tensor, Tensor]]:
+        """cos and sin, for types that rotate."""
+        return {}
 
     def end(self, x: Tensor) -> Tensor:
         return self.encoder.end(x)
