@@ -33,8 +33,10 @@ class Head(PreTrainedModel):
 
 def classifier_dropout(config: Any) -> float:
     """The dropout before a classifier: its own setting where there is one."""
-    own = (getattr(config, name, None) for name in ("classifier_dropout", "classifier_dropout_prob"))
-    return next((rate for rate in own if rate is not None), config.hidden_dropout_prob)
+    for name in ("classifier_dropout", "classifier_dropout_prob"):
+        if (own := getattr(config, name, None)) is not None:
+            return own
+    return config.hidden_dropout_prob
 
 
 # -- on decoders

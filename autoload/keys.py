@@ -45,16 +45,17 @@ class Rename:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A first part that only the Hub's names have; `ours` may replace it."""
+    """A first part that only the Hub's names have; `ours` may replace it. Saving puts it back unless told not to."""
 
     hub: str
     ours: str = ""
+    saved: bool = True
 
     def load(self, name: str) -> str | None:
         return self.ours + name[len(self.hub) :] if name.startswith(self.hub) else None
 
     def save(self, name: str) -> str | None:
-        return self.hub + name[len(self.ours) :] if name.startswith(self.ours) else None
+        return self.hub + name[len(self.ours) :] if self.saved and name.startswith(self.ours) else None
 
 
 @dataclass(frozen=True)

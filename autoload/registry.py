@@ -33,10 +33,11 @@ LM = "Model CausalLM"
 LM_S = LM + " SequenceClassification"
 LM_ST = LM_S + " TokenClassification"
 LM_STQ = LM_ST + " QuestionAnswering"
-ENCODER = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice"
+ENCODER_MST = "Model MaskedLM SequenceClassification TokenClassification"
+ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
-DEBERTA = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering PreTraining=MaskedLM" + TEXT
+DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -49,14 +50,19 @@ MODELS: dict[str, Row] = {
     "deberta-v2":       Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "electra":          Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
-    "esm":              Row("esm", "Esm", "Model MaskedLM SequenceClassification TokenClassification"),
+    "esm":              Row("esm", "Esm", ENCODER_MST),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
     "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
     "granite":          Row("decoder", "Granite", LM),
+    "gte":              Row("nomic_bert", "Gte", ENCODER_MST),
+    "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
     "llama":            Row("decoder", "Llama", LM_STQ),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
+    "modernbert":       Row("modernbert", "ModernBert", ENCODER),
+    "modernbert-decoder": Row("modernbert", "ModernBertDecoder", LM_S),
     "mpnet":            Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
+    "nomic_bert":       Row("nomic_bert", "NomicBert", ENCODER_MST),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),

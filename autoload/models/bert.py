@@ -111,7 +111,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.layer_idx, self.cross = layer_idx, cross
         self.heads = config.num_attention_heads
-        self.dim = config.hidden_size // self.heads
+        self.dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.make_projections(config, self.heads * self.dim)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
@@ -274,11 +274,11 @@ class Model(PreTrainedModel):
         if getattr(config, "add_cross_attention", False) and not self.decodes:
             raise ConfigError("add_cross_attention", True, "false, or is_decoder=true beside it")
         self.embeddings = (spec.embeddings or Embeddings)(config, spec)
-        self.encoder = (spec.encoder or Encoder)(config, spec)
+        self.make_layers(config, spec)
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
-        self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.encoder.layers())})
+        self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
         self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
 
     def forward(
@@ -337,9 +337,9 @@ class Model(PreTrainedModel):
             cross_attentions=[] if attentions and self.crosses else None,
             extra=inputs,
         )
-        x = self.encoder.begin(self.project(x), context, past)
+        x = self.begin(x, context, past)
         seen = []
-        for layer in self.encoder.layers():
+        for layer in self.stack():
             seen.append(x)
             x = self.run(layer, x, context)
         x = self.end(x)
@@ -356,9 +356,16 @@ class Model(PreTrainedModel):
         out = BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
         return finish(out, return_dict, config)
 
-    def project(self, x: Tensor) -> Tensor:
-        """From the size of the tables to the model's."""
-        return x
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.encoder = (spec.encoder or Encoder)(config, spec)
+
+    def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
+        """From the embeddings to the first layer's input."""
+        return self.encoder.begin(x, context, past)
+
+    def stack(self) -> list[nn.Module]:
+        """The layers in the order in which they run."""
+        return self.encoder.layers()
 
     def make_rope(self, x: Tensor, position_ids: Tensor | None, past: int) -> dict[Any, tuple[Tensor, Tensor]]:
         """cos and sin, for types that rotate."""
@@ -382,8 +389,9 @@ class ProjectedModel(Model):
         if config.embedding_size != config.hidden_size:
             self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
 
-    def project(self, x: Tensor) -> Tensor:
-        return self.embeddings_project(x) if hasattr(self, "embeddings_project") else x
+    def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
+        x = self.embeddings_project(x) if hasattr(self, "embeddings_project") else x
+        return super().begin(x, context, past)
 
 
 VARIANTS = {

@@ -42,11 +42,13 @@ class Transform(nn.Module):
 class Predictions(nn.Module):
     """BERT's scores of the vocabulary."""
 
+    transform_class: ClassVar[type] = Transform
+
     def __init__(self, config: Any):
         super().__init__()
         size = self.table_size(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.transform = Transform(config, size)
+        self.transform = self.transform_class(config, size)
         self.decoder = nn.Linear(size, config.vocab_size)
 
     def table_size(self, config: Any) -> int:

@@ -29,6 +29,7 @@ class Case:
     tolerance: float = 1e-5
     skip: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
+    tasks: tuple[str, ...] = ()  # to compare; none named: all
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
