@@ -252,3 +252,23 @@ class DiscriminatorOutput(ModelOutput):
     logits: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
+    hidden_states: States = None
+    attentions: States = None

@@ -43,13 +43,16 @@ DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 MODELS: dict[str, Row] = {
     "albert":           Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "bert-generation":  Row("bert_kin", "BertGeneration", LM),
     "camembert":        Row("roberta", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
     "data2vec-text":    Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
     "deberta":          Row("deberta", "Deberta", DEBERTA),
     "deberta-v2":       Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
     "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "dpr":              Row("bert_kin", "DPR", "Model"),
     "electra":          Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "ernie":            Row("bert_kin", "Ernie", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "esm":              Row("esm", "Esm", ENCODER_MST),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
@@ -58,6 +61,7 @@ MODELS: dict[str, Row] = {
     "gte":              Row("nomic_bert", "Gte", ENCODER_MST),
     "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
     "llama":            Row("decoder", "Llama", LM_STQ),
+    "megatron-bert":    Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
     "modernbert":       Row("modernbert", "ModernBert", ENCODER),
     "modernbert-decoder": Row("modernbert", "ModernBertDecoder", LM_S),
@@ -67,14 +71,21 @@ MODELS: dict[str, Row] = {
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
     "qwen3":            Row("decoder", "Qwen3", LM_STQ),
+    "rembert":          Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
     "roberta":          Row("roberta", "Roberta", ENCODER_LM + TEXT),
     "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
+    "roc_bert":         Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
+    "roformer":         Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
+    "splinter":         Row("bert_kin", "Splinter", "Model PreTraining QuestionAnswering"),
     "xlm-roberta":      Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
     "xlm-roberta-xl":   Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
+    ("bert-generation", "CausalLM"): "BertGenerationDecoder",
+    ("bert-generation", "Model"): "BertGenerationEncoder",
+    ("dpr", "Model"): "DPRQuestionEncoder",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
 }
 # fmt: on

@@ -225,11 +225,12 @@ class Summary(nn.Module):
 
     def __init__(self, config: Any):
         super().__init__()
-        self.kind = config.summary_type
+        self.kind = getattr(config, "summary_type", "last")
         to_labels = getattr(config, "summary_proj_to_labels", False) and config.num_labels > 0
         size = config.num_labels if to_labels else config.hidden_size
-        self.summary = nn.Linear(config.hidden_size, size) if config.summary_use_proj else nn.Identity()
-        self.activation = Activation(config.summary_activation or "linear")
+        projects = getattr(config, "summary_use_proj", False)
+        self.summary = nn.Linear(config.hidden_size, size) if projects else nn.Identity()
+        self.activation = Activation(getattr(config, "summary_activation", None) or "linear")
         self.first_dropout = nn.Dropout(getattr(config, "summary_first_dropout", 0.0))
         self.last_dropout = nn.Dropout(getattr(config, "summary_last_dropout", 0.0))
         if self.kind not in ("first", "last", "mean", "cls_index"):
