@@ -392,7 +392,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    if isinstance(model, PreTrainedModel) and model.config.get_text_config(decoder=True).tie_word_embeddings:
+    if isinstance(model, PreTrainedModel) and model.ties_weights:
         return dict(model._tied_weights_keys)
     return {}
 
