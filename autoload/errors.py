@@ -117,6 +117,10 @@ class TemplateError(AutoloadError, ValueError):
     """A chat template failed, did something forbidden, or took too much. Facts: `template`."""
 
 
+class TokenizerError(AutoloadError, ValueError):
+    """A tokenizer cannot do what it was asked with this input or setting. Facts: `field`."""
+
+
 class GenerationError(AutoloadError, ValueError):
     """A generation setting has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
 
