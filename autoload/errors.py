@@ -65,6 +65,8 @@ class RevisionNotFound(HubError):
 class NotCached(HubError):
     """Offline mode, and the cache does not hold the file. Facts: `filename`, `cache_dir`, `cached_revisions`."""
 
+    filename: str | None = None  # OSError's own is a slot, which would hide the fact of this name
+
 
 class HubUnreachable(HubError, ConnectionError):
     """The Hub could not be reached or answered with a fault. Facts: `endpoint`."""
