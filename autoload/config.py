@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autoload.errors import ConfigError, nearest
+from autoload.errors import ConfigError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,15 @@ class ConfigSpec:
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
 
 
+class _NoField(AttributeError):
+    """Looks for the name that was meant only when it is shown: most are raised by a `getattr` with a default."""
+
+    def __str__(self) -> str:
+        fields = getattr(self.obj, "__dict__", {})
+        hint = did_you_mean(self.name, fields) if not self.name.startswith("_") else ""
+        return f"{self.args[0]}{hint}"
+
+
 class PreTrainedConfig:
     """Configuration of one model: attributes are the fields of config.json.
 
@@ -138,9 +147,7 @@ class PreTrainedConfig:
     def __getattr__(self, key: str) -> Any:  # only for names that are not in __dict__
         if not key.startswith("__") and key in self.attribute_map:
             return getattr(self, self.attribute_map[key])
-        close = nearest(key, self.__dict__, 1) if not key.startswith("_") else []
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise AttributeError(f"{type(self).__name__} has no field {key!r}{hint}")
+        raise _NoField(f"{type(self).__name__} has no field {key!r}", name=key, obj=self)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__dict__ == self.__dict__
