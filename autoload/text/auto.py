@@ -10,11 +10,11 @@ from autoload.errors import ArgumentError, RemoteCodeRefused, TokenizerError, di
 from autoload.hub import Files, open_files
 from autoload.text.classes import RECIPES, tokenizer_class
 from autoload.text.loading import load, read_config
-from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC
+from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC, MISTRAL
 
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
-           "adapter_kwargs", "fix_mistral_regex", "mistral_format")  # fmt: skip
+           "adapter_kwargs", "fix_mistral_regex")  # fmt: skip
 BASE_NAMES = {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend",
               "SentencePieceBackend", "PreTrainedTokenizerBase"}  # fmt: skip
 
@@ -115,7 +115,7 @@ def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None
     name = declared.get("tokenizer_class") or model.get("tokenizer_class")
     registered = CLASS_OF_TYPE.get(model_type)
     if isinstance(name, str) and name and name not in BASE_NAMES:
-        if model_type in DECLARED_WRONGLY and registered is not None:
+        if (model_type in DECLARED_WRONGLY or model_type in MISTRAL) and registered is not None:
             return _class(registered)
         if (found := tokenizer_class(name)) is not None:
             return found

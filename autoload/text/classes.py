@@ -30,6 +30,7 @@ class Recipe:
     language_model: bool = False  # the template follows add_bos_token and add_eos_token
     fixed: bool = False  # add_bos_token and add_eos_token never change the template
     lstrip_mask: bool = False  # the mask token takes the space before it
+    strip_named: bool = False  # named tokens take the white space around them
     names: list[str] = field(default_factory=lambda: list(PLAIN))
     side: str = "right"
     pad_type: int = 0
@@ -150,10 +151,137 @@ BIG_BIRD = Recipe(
     fixed=True,
     lstrip_mask=True,
 )
+PHOBERT = Recipe(
+    files={"vocab_file": "vocab.txt", "merges_file": "bpe.codes"},
+    tokens=FAIRSEQ,
+    single="cls $A sep",
+    pair="cls $A sep sep $B sep",
+    base="autoload.text.subwords:PhobertTokenizer",
+)
 LAYOUT = {"only_label_first_subword": True, "pad_token_label": -100}
 
 RECIPES: dict[str, Recipe] = {
     "AlbertTokenizer": ALBERT,
+    "BertGenerationTokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
+        fixed=True,
+    ),
+    "BertweetTokenizer": replace(PHOBERT, base="autoload.text.subwords:BertweetTokenizer"),
+    "BlenderbotSmallTokenizer": Recipe(
+        files=VOCAB_MERGES,
+        tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
+        base="autoload.text.subwords:BlenderbotSmallTokenizer",
+    ),
+    "ByT5Tokenizer": Recipe(
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        defaults={"extra_ids": 125},
+        base="autoload.text.bytewise:ByT5Tokenizer",
+    ),
+    "CTRLTokenizer": Recipe(
+        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
+    ),
+    "CanineTokenizer": Recipe(
+        tokens=_tokens(
+            bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"
+        ),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        names=["input_ids", "attention_mask", "token_type_ids"],
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:CanineTokenizer",
+    ),
+    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
+    "EsmTokenizer": Recipe(
+        files=VOCAB_TXT,
+        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
+        single="cls $A eos",
+        pair="cls $A eos $B eos",
+        base="autoload.text.lookup:EsmTokenizer",
+    ),
+    "GPTSw3Tokenizer": Recipe(
+        build="sentencepiece:gpt_sw3",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
+        fixed=True,
+    ),
+    "M2M100Tokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        base="autoload.text.marian:M2M100Tokenizer",
+    ),
+    "MarianTokenizer": Recipe(
+        files={
+            "source_spm": "source.spm",
+            "target_spm": "target.spm",
+            "vocab_file": "vocab.json",
+            "target_vocab_file": "target_vocab.json",
+        },
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A $B eos",
+        defaults={"model_max_length": 512},
+        base="autoload.text.marian:MarianTokenizer",
+    ),
+    "MgpstrTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
+        base="autoload.text.lookup:MgpstrTokenizer",
+    ),
+    "PerceiverTokenizer": Recipe(
+        tokens=_tokens(
+            pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"
+        ),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:PerceiverTokenizer",
+    ),
+    "PhobertTokenizer": PHOBERT,
+    "ProphetNetTokenizer": replace(
+        BERT,
+        files={"vocab_file": "prophetnet.tokenizer"},
+        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
+        single="$A sep",
+        pair="$A sep $B:1 sep:1",
+        names=PLAIN,
+    ),
+    "SiglipTokenizer": Recipe(
+        build="sentencepiece:siglip",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        fixed=True,
+        strip_named=True,
+        defaults={"do_lower_case": True, "model_max_length": 64},
+    ),
+    "Speech2TextTokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        base="autoload.text.marian:Speech2TextTokenizer",
+    ),
+    "SpeechT5Tokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files={"vocab_file": "spm_char.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        single="$A eos",
+        pair="$A $B eos",
+        fixed=True,
+    ),
+    "Wav2Vec2CTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
+        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
+        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
+    ),
     "BarthezTokenizer": XLM_R,
     "BartTokenizer": ROBERTA,
     "BertTokenizer": BERT,
@@ -171,7 +299,7 @@ RECIPES: dict[str, Recipe] = {
         pair="bos $A eos eos $B eos",
         roberta=True,
         fixed=True,
-        defaults={"trim_offsets": False, "add_prefix_space": False},
+        defaults={"trim_offsets": False},
         base="autoload.text.clip:CLIPTokenizer",
     ),
     "CamembertTokenizer": replace(XLM_R, build="sentencepiece:camembert"),

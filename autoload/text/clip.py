@@ -10,13 +10,6 @@ from autoload.text.fast import PreTrainedTokenizerFast
 class CLIPTokenizer(PreTrainedTokenizerFast):
     """A tokenizer whose decoder leaves `</w>` where a word ends."""
 
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Text of tokens."""
-        return _spaced(super().convert_tokens_to_string(tokens))
-
     def _decode(self, ids: list[int], skip_special_tokens: bool, clean_up: bool | None, **options: Any) -> str:
-        return _spaced(super()._decode(ids, skip_special_tokens, clean_up, **options))
-
-
-def _spaced(text: str) -> str:
-    return text.replace("</w>", " ").strip()
+        text = super()._decode(ids, skip_special_tokens, clean_up, **options)
+        return text.replace("</w>", " ").strip()

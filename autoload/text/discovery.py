@@ -23,7 +23,7 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
         MissingFile: there is none; all names that were looked for are listed.
     """
     if (path := files.find("tekken.json")) is not None:
-        return tiktoken.tekken(path)
+        return mistral(path, settings)
     for name in dict.fromkeys([*cls.recipe.files.values(), *MODELS]):
         if name.endswith(".model") and (path := files.find(name)) is not None:
             return from_model(path, settings)
@@ -36,6 +36,16 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
             return pipelines.wordpiece({"vocab_file": path}, settings)
     named = [*cls.recipe.files.values(), "tokenizer.json", "tekken.json", *MODELS]
     raise missing_vocabulary(files, [*named, "vocab.json with merges.txt", "vocab.txt"])
+
+
+def mistral(path: Path, settings: dict[str, Any]) -> Tokenizer:
+    """A tekken file. It begins texts with `<s>`, as Mistral's own library does, unless `mistral_format` is False."""
+    if settings.pop("mistral_format", True) is not False:
+        settings.setdefault("add_bos_token", True)
+        settings.setdefault("padding_side", "left")
+        for name, text in (("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>")):
+            settings.setdefault(f"{name}_token", text)
+    return tiktoken.tekken(path)
 
 
 def from_model(path: Path, settings: dict[str, Any]) -> Tokenizer:

@@ -329,7 +329,10 @@ def light_copy(rust: Tokenizer, truncation: Truncation | None, split_special: bo
     other.encode_special_tokens = split_special
     if truncation is not None:
         other.enable_truncation(
-            truncation.max_length, truncation.stride, truncation.strategy, truncation.direction
+            max_length=truncation.max_length,
+            stride=truncation.stride,
+            strategy=truncation.strategy,
+            direction=truncation.direction,
         )
     return other
 

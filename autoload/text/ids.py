@@ -38,9 +38,6 @@ def frame_ids(
         first, second, overflowing = cut_ids(
             first, second, excess, cut.strategy, cut.stride, cut.direction
         )
-    if return_overflowing_tokens:
-        data["overflowing_tokens"] = overflowing
-        data["num_truncated_tokens"] = excess if cut is not None else 0
     if add_special_tokens:
         ids, types = tokenizer._template_ids(first, second), tokenizer._template_types(first, second)
         mask = tokenizer._template_mask(first, second)
@@ -52,6 +49,9 @@ def frame_ids(
         data["token_type_ids"] = types
     if return_special_tokens_mask:
         data["special_tokens_mask"] = mask
+    if return_overflowing_tokens:
+        data["overflowing_tokens"] = overflowing
+        data["num_truncated_tokens"] = excess if cut is not None else 0
     want_mask = "attention_mask" in names if return_attention_mask is None else return_attention_mask
     columns = pad_columns(
         {key: [data[key]] for key in ("input_ids", "token_type_ids", "special_tokens_mask") if key in data},
@@ -72,33 +72,23 @@ def cut_ids(
     if excess <= 0 or strategy == "do_not_truncate":
         return first, second, []
     if strategy == "longest_first" and second is not None:
-        removed_first = removed_second = 0
-        for _ in range(excess):
-            if len(first) - removed_first > len(second) - removed_second:
-                removed_first += 1
-            else:
-                removed_second += 1
-        return _keep(first, removed_first, side), _keep(second, removed_second, side), []
+        level = min(abs(len(first) - len(second)), excess)  # from the longer text, until both are as long
+        rest = excess - level
+        from_first, from_second = rest // 2, rest - rest // 2
+        if len(first) > len(second):
+            from_first += level
+        else:
+            from_second += level
+        return _keep(first, from_first, side), _keep(second, from_second, side), []
     if strategy == "only_second":
         if second is None:
             raise TokenizerError("truncation='only_second' needs a second text.", field="truncation")
-        _check_enough(second, excess, strategy)
         return first, _keep(second, excess, side), _taken(second, excess, stride, side)
-    _check_enough(first, excess, strategy)
     return _keep(first, excess, side), second, _taken(first, excess, stride, side)
 
 
-def _check_enough(ids: list[int], excess: int, strategy: str) -> None:
-    if len(ids) <= excess:
-        raise TokenizerError(
-            f"truncation={strategy!r} would take {excess} tokens from a text of {len(ids)}: raise max_length, or use "
-            "'longest_first'.",
-            field="truncation",
-        )
-
-
 def _keep(ids: list[int], removed: int, side: str) -> list[int]:
-    return ids[removed:] if side == "left" else ids[: len(ids) - removed]
+    return ids[removed:] if side == "left" else ids[: max(0, len(ids) - removed)]
 
 
 def _taken(ids: list[int], removed: int, stride: int, side: str) -> list[int]:

@@ -175,11 +175,9 @@ def fast_from_files(
     fill_defaults(cls, settings, verbatim=with_json is not None)
     if with_json is not None:
         rust = read_pipeline(with_json)
-        where = str(with_json)
     else:
         rust = build_pipeline(cls, files, settings)
-        where = files.where
-    return assemble(cls, rust, settings, given, verbatim=with_json is not None, where=where)
+    return assemble(cls, rust, settings, given, verbatim=with_json is not None)
 
 
 def read_pipeline(path: Path) -> Tokenizer:
@@ -222,13 +220,11 @@ def fill_defaults(cls: Any, settings: dict[str, Any], verbatim: bool) -> None:
         settings.setdefault("model_max_length", recipe.defaults["model_max_length"])
 
 
-def assemble(
-    cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[str, Any], verbatim: bool, where: str
-) -> Any:
+def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[str, Any], verbatim: bool) -> Any:
     """A tokenizer on a pipeline: names, added tokens, and the settings that change the pipeline."""
     tokenizer = cls.__new__(cls)
     added = settings.pop("added_tokens", [])
-    extra = _extra_tokens(settings)
+    extra = extra_tokens(settings)
     model_names = settings.pop("model_specific_special_tokens", {})
     for name, value in model_names.items() if isinstance(model_names, dict) else ():
         settings.setdefault(name, value)
@@ -249,13 +245,13 @@ def assemble(
     else:
         overrides.frame(tokenizer, settings)
     if any(key in given for key in ("add_bos_token", "add_eos_token")):
-        overrides.reframe(tokenizer, given, where)
+        overrides.reframe(tokenizer, settings)
     tokenizer._finish(settings)
     tokenizer._changed()
     return tokenizer
 
 
-def _extra_tokens(settings: dict[str, Any]) -> list[Any]:
+def extra_tokens(settings: dict[str, Any]) -> list[Any]:
     """Special tokens without a name; a dictionary names them instead."""
     extra = settings.pop("extra_special_tokens", None) or []
     if isinstance(extra, dict):
@@ -278,14 +274,17 @@ def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settin
         if known.get(token.content) != token:
             (rust.add_special_tokens if token.special else rust.add_tokens)([token])
             known[token.content] = token
-    lstrip = tokenizer.recipe.lstrip_mask
+    recipe = tokenizer.recipe
     for name, text in tokenizer._named.items():
         if text in known:
             continue
         value = settings.get(name)
-        token = AddedToken(text, special=True, normalized=False, lstrip=lstrip and name == "mask_token")
+        strip = recipe.strip_named
+        lstrip = strip or (recipe.lstrip_mask and name == "mask_token")
+        token = AddedToken(text, special=True, normalized=False, lstrip=lstrip, rstrip=strip)
         if isinstance(value, dict):
-            token = _added({**value, "special": True}, name, CONFIG)
+            # old configurations say normalized=True, which hides a token from pipelines that prefix texts
+            token = _added({**value, "special": True, "normalized": False}, name, CONFIG)
         rust.add_special_tokens([token])
         known[text] = token
     for token in extra:
@@ -323,7 +322,7 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     else:
         wanted = ", ".join(f"{key}=..." for key in (*cls.recipe.files, "tokenizer_file", "tokenizer_object"))
         raise TokenizerError(f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file")
-    made = assemble(cls, rust, settings, given, verbatim, where=cls.__name__)
+    made = assemble(cls, rust, settings, given, verbatim)
     tokenizer.__dict__.update(made.__dict__)
 
 

@@ -14,6 +14,11 @@ DECLARED_WRONGLY = frozenset(
     """.split()
 )
 
+# Mistral's types: what they declare was made for the reference's rebuilt pipelines, the generic class reads any file.
+MISTRAL = frozenset(
+    "ministral ministral3 mistral mistral3 mistral_large4 mixtral pixtral voxtral voxtral_realtime".split()
+)
+
 # fmt: off
 CLASS_OF_TYPE = {
     "EvollaModel": GENERIC,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, normalizers, processors
 
 from autoload.errors import CorruptFile
 from autoload.text import templates
@@ -39,10 +39,27 @@ def apply(tokenizer: Any, settings: dict[str, Any], given: dict[str, Any]) -> No
     """Settings of the configuration and of the caller, onto a pipeline read from tokenizer.json."""
     rust = tokenizer._rust
     _bert_flags(rust, settings)
+    if rust.decoder is None:
+        decoder = _decoder_for(rust)
+        if decoder is not None:
+            rust.decoder = decoder
     for key in ("add_prefix_space", "trim_offsets"):
         value = settings.get(key)
-        if isinstance(value, bool) and (key == "add_prefix_space" or key in given):
+        known = key in tokenizer.recipe.defaults or not tokenizer.recipe.files
+        if isinstance(value, bool) and known and (key == "add_prefix_space" or key in given):
             _set_flag(rust, key, value)
+
+
+def _decoder_for(rust: Tokenizer) -> Any:
+    """The decoder that undoes a pre-tokenizer, for files that came without one."""
+    before = rust.pre_tokenizer
+    state = {} if before is None else json.loads(before.__getstate__())
+    for part in [state, *state.get("pretokenizers", [])]:
+        if part.get("type") == "Metaspace":
+            return decoders.Metaspace(replacement=part["replacement"], prepend_scheme=part.get("prepend_scheme", "always"))
+        if part.get("type") == "ByteLevel":
+            return decoders.ByteLevel()
+    return None
 
 
 def _bert_flags(rust: Tokenizer, settings: dict[str, Any]) -> None:
@@ -87,18 +104,18 @@ def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
     if recipe.roberta:
         sep, cls = (named["sep_token"], named["cls_token"]) if "sep_token" in named else (named["eos_token"], named["bos_token"])
         rust.post_processor = processors.RobertaProcessing(
-            sep=(sep, rust.token_to_id(sep)),
-            cls=(cls, rust.token_to_id(cls)),
+            (sep, rust.token_to_id(sep)),
+            (cls, rust.token_to_id(cls)),
             trim_offsets=settings.get("trim_offsets", True),
             add_prefix_space=bool(settings.get("add_prefix_space")),
         )
     elif recipe.single:
         rust.post_processor = templates.write(rust, _words(recipe.single, named), _words(recipe.pair, named))
     elif recipe.language_model and rust.post_processor is None:
-        reframe(tokenizer, settings, "")
+        reframe(tokenizer, settings)
 
 
-def reframe(tokenizer: Any, settings: dict[str, Any], where: str) -> None:
+def reframe(tokenizer: Any, settings: dict[str, Any]) -> None:
     """The template that add_bos_token and add_eos_token ask for, where the class lets them."""
     if tokenizer.recipe.fixed:
         return
@@ -115,6 +132,3 @@ def _words(template: str, named: dict[str, str]) -> str:
         name, colon, type_id = word.partition(":")
         words.append(named.get(f"{name}_token", name) + colon + type_id)
     return " ".join(words)
-
-
-__all__ = ["apply", "check_template", "decoders", "frame", "pre_tokenizers", "reframe"]

@@ -17,14 +17,23 @@ from autoload.text.languages import MBART, MBART50, NLLB
 from autoload.text.spmodel import BPE, BYTE, CHAR, CONTROL, USER_DEFINED, SentencePieceModel, read_model
 
 SPACE = "▁"  # what SentencePiece writes for a space
+ASCII_PUNCTUATION = r"[!-/:-@\[-`{-~]"
+NO_PRINTING = "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]"
+OTHER_SPACES = "[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]"
 Pieces = list[tuple[str, float]]
 Files = dict[str, Path]
 Settings = dict[str, Any]
 
 
+def _model(files: Files, settings: Settings) -> SentencePieceModel:
+    """The model; `add_prefix_space=False` takes its space before the text away."""
+    model = read_model(files["vocab_file"])
+    return replace(model, add_dummy_prefix=False) if settings.get("add_prefix_space") is False else model
+
+
 def plain(files: Files, settings: Settings) -> Tokenizer:
     """The model as it is; ids are the indices of its pieces."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     name_defaults(model, settings)
     return pipeline(model, scores(model), model.unk_id)
 
@@ -37,15 +46,17 @@ def name_defaults(model: SentencePieceModel, settings: Settings) -> None:
 
 
 def scores(model: SentencePieceModel) -> Pieces:
-    """Pieces with the scores that the library uses: it prefers user-defined pieces to any way of spelling them."""
-    best = max((score for _, score, kind in model.pieces if kind == 1), default=0.0)
-    return [
-        (text, len(text.encode()) * best - 0.1 if kind == USER_DEFINED else score) for text, score, kind in model.pieces
-    ]
+    """Text and score of each piece."""
+    return [(text, score) for text, score, _ in model.pieces]
 
 
 def pipeline(
-    model: SentencePieceModel, pieces: Pieces, unk_id: int, before: list[Any] | None = None
+    model: SentencePieceModel,
+    pieces: Pieces,
+    unk_id: int,
+    before: list[Any] | None = None,
+    word_by_word: bool = False,
+    special: bool = True,
 ) -> Tokenizer:
     """A pipeline that splits as the library does, over `pieces` in the order of their ids.
 
@@ -53,10 +64,14 @@ def pipeline(
         pieces: text and score of every id.
         unk_id: id of the unknown piece.
         before: normalizers that a family runs before the model's own.
+        word_by_word: split at spaces first; offsets of words then leave the space before them out.
+        special: match the model's control pieces in texts, as special tokens.
     """
     steps = [*(before or []), *normalization(model)]
     if model.model_type in (BPE, CHAR):
         rust = Tokenizer(merging(model, pieces, unk_id))
+        if model.remove_extra_whitespaces:
+            steps.append(normalizers.Strip(left=True, right=False))
         if model.add_dummy_prefix:
             steps.append(normalizers.Prepend(SPACE))
         steps.append(normalizers.Replace(" ", SPACE))
@@ -65,21 +80,24 @@ def pipeline(
         rust = Tokenizer(models.Unigram(pieces, unk_id=unk_id, byte_fallback=model.byte_fallback))
         scheme = "always" if model.add_dummy_prefix else "never"
         rust.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme)
+        if word_by_word:
+            rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), rust.pre_tokenizer])
         space = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
         rust.decoder = spelling_decoder(model.add_dummy_prefix) if model.byte_fallback else space
     if steps:
         rust.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
-    special = [AddedToken(text, special=True, normalized=False) for text, _, kind in model.pieces if kind == CONTROL]
-    known = {text for text, _ in pieces}
-    rust.add_special_tokens([token for token in special if token.content in known])
+    if special:
+        known = {text for text, _ in pieces}
+        control = [text for text, _, kind in model.pieces if kind == CONTROL and text in known]
+        rust.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in control])
     return rust
 
 
 def normalization(model: SentencePieceModel) -> list[Any]:
-    """The model's own normalizer."""
+    """The model's own normalizer. A space before the text is one with the prefix, so the right side alone is stripped."""
     steps: list[Any] = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
     if model.remove_extra_whitespaces:
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+        steps += [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), " ")]
     return steps
 
 
@@ -109,7 +127,7 @@ def merging(model: SentencePieceModel, pieces: Pieces, unk_id: int) -> models.BP
         vocab=vocab,
         merges=[merge[3:] for merge in merges],
         unk_token=pieces[unk_id][0],
-        fuse_unk=model.model_type == BPE,
+        fuse_unk=True,
         byte_fallback=model.byte_fallback,
     )
 
@@ -123,33 +141,34 @@ def _fairseq_pieces(model: SentencePieceModel) -> Pieces:
 
 def fairseq(files: Files, settings: Settings) -> Tokenizer:
     """XLM-R: fairseq's four tokens first, the mask last."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     if model.text(1) == "<pad>" or model.text(3) == "<unk>":  # already in fairseq's order
         pieces = scores(model)
     else:
         pieces = _fairseq_pieces(model)
-    return pipeline(model, [*pieces, ("<mask>", 0.0)], unk_id=3)
+    return pipeline(model, [*pieces, ("<mask>", 0.0)], unk_id=3, word_by_word=True)
 
 
 def camembert(files: Files, settings: Settings) -> Tokenizer:
     """CamemBERT: five tokens first, of which three are never used."""
-    model = read_model(files["vocab_file"])
+    model = _model(files, settings)
     heads = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"]
     pieces = [*((text, 0.0) for text in heads), *scores(model)[1:], ("<mask>", 0.0)]
-    return pipeline(model, pieces, unk_id=3)
+    return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
-def _with_languages(files: Files, codes: tuple[str, ...]) -> Tokenizer:
+def _with_languages(files: Files, codes: tuple[str, ...], word_by_word: bool = False) -> Tokenizer:
     model = read_model(files["vocab_file"])
     tail = [*codes, "<mask>"]
-    rust = pipeline(model, [*_fairseq_pieces(model), *((text, 0.0) for text in tail)], unk_id=3)
+    pieces = [*_fairseq_pieces(model), *((text, 0.0) for text in tail)]
+    rust = pipeline(model, pieces, unk_id=3, word_by_word=word_by_word)
     rust.add_special_tokens([AddedToken(code, special=True, normalized=False) for code in codes])
     return rust
 
 
 def mbart(files: Files, settings: Settings) -> Tokenizer:
     """mBART: XLM-R's with 25 languages before the mask."""
-    return _with_languages(files, MBART)
+    return _with_languages(files, MBART, word_by_word=True)
 
 
 def mbart50(files: Files, settings: Settings) -> Tokenizer:
@@ -183,7 +202,7 @@ def t5(files: Files, settings: Settings) -> Tokenizer:
     sentinels = [f"<extra_id_{index}>" for index in range(count)]
     known = {text for text, _, _ in model.pieces}
     pieces = [*scores(model), *((text, 0.0) for text in reversed(sentinels) if text not in known)]
-    rust = pipeline(model, pieces, model.unk_id)
+    rust = pipeline(model, pieces, model.unk_id, word_by_word=True)
     if not settings.get("extra_special_tokens") and not settings.get("additional_special_tokens"):
         settings["extra_special_tokens"] = sentinels
     return rust
@@ -215,15 +234,18 @@ def _quotes(settings: Settings, lower: bool) -> list[Any]:
 
 
 def _word_by_word(files: Files, settings: Settings, lower: bool) -> Tokenizer:
-    model = replace(read_model(files["vocab_file"]), remove_extra_whitespaces=False)
+    model = replace(_model(files, settings), remove_extra_whitespaces=False)
     rust = pipeline(model, scores(model), model.unk_id, before=_quotes(settings, lower))
     rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), rust.pre_tokenizer])
     return rust
 
 
 def albert(files: Files, settings: Settings) -> Tokenizer:
-    """ALBERT: plain quotes, no accents, lower case, word by word."""
-    return _word_by_word(files, settings, lower=settings.get("do_lower_case", True))
+    """ALBERT: plain quotes, no accents, lower case, word by word; its user-defined punctuation is matched before."""
+    rust = _word_by_word(files, settings, lower=settings.get("do_lower_case", True))
+    own = [text for text, _, kind in read_model(files["vocab_file"]).pieces if kind == USER_DEFINED]
+    rust.add_tokens([AddedToken(text, normalized=False) for text in own])
+    return rust
 
 
 def xlnet(files: Files, settings: Settings) -> Tokenizer:
@@ -257,6 +279,23 @@ def _spaces_kept(files: Files, before: list[Any]) -> Tokenizer:
     own = [text for text, _, kind in model.pieces if kind == USER_DEFINED]
     rust.add_tokens([AddedToken(text, normalized=False) for text in own])
     return rust
+
+
+def siglip(files: Files, settings: Settings) -> Tokenizer:
+    """SigLIP: no punctuation, lower case, and no space before the text but the one that its prompt puts there."""
+    model = read_model(files["vocab_file"])
+    before = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
+    before.append(normalizers.Replace(Regex(ASCII_PUNCTUATION), ""))
+    before += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    return pipeline(model, scores(model), model.unk_id, before=before)
+
+
+def gpt_sw3(files: Files, settings: Settings) -> Tokenizer:
+    """GPT-SW3: control characters out, every kind of space a plain one, composed characters."""
+    model = read_model(files["vocab_file"])
+    name_defaults(model, settings)
+    before = [normalizers.Replace(Regex(NO_PRINTING), ""), normalizers.Replace(Regex(OTHER_SPACES), " "), normalizers.NFC()]
+    return pipeline(model, scores(model), model.unk_id, before=before)
 
 
 def tipsv2(files: Files, settings: Settings) -> Tokenizer:
