@@ -577,14 +577,14 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
     """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
     base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
     may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
-    gone, wrong = set(missing), []
+    absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
     for name in missing:
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
         if _is_head(model, name, prefix):
             group = name.split(".", 1)[0]
-            if all(t in gone for t in targets if t.split(".", 1)[0] == group):
+            if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue
         wrong.append(name)
     return wrong

@@ -1,6 +1,6 @@
 """Register an architecture of your own: a bag of words, found by the Auto classes like any other model.
 
-    python examples/custom_architecture.py
+python examples/custom_architecture.py
 """
 
 from __future__ import annotations

