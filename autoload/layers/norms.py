@@ -38,6 +38,9 @@ class ZeroCentredRMSNorm(RMSNorm):
         super().__init__(size, eps)
         nn.init.zeros_(self.weight)
 
+    def init_own(self, std: float) -> None:
+        self.weight.zero_()
+
     def forward(self, x: Tensor) -> Tensor:
         return (_rms(x.float(), self.eps) * (1.0 + self.weight.float())).to(x.dtype)
 

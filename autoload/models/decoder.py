@@ -42,6 +42,7 @@ class Spec:
     logits_softcap: float | None = None
     interleaved: bool = False  # rotary pairs are (2i, 2i + 1)
     rope_fp32: bool = False  # rotate in fp32
+    turn_fp32: bool = False  # the same with tables that were rounded
     no_rope: frozenset[int] = frozenset()  # layers that do not rotate
     embedding_class: type = nn.Embedding
     embedding_scale: float | None = None
@@ -189,10 +190,10 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int = 0, size: int | None = None):
         super().__init__()
-        size = size or config.intermediate_size
-        self.gate_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.down_proj = nn.Linear(size, config.hidden_size, bias=spec.mlp_bias)
+        wide: int = size or config.intermediate_size
+        self.gate_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -289,7 +290,7 @@ class Model(PreTrainedModel):
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
-        self.spec = spec
+        self.spec, self.kinds = spec, layer_kinds(config)
         self.embed_tokens = self.make_embedding(config, spec)
         self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
@@ -309,7 +310,7 @@ class Model(PreTrainedModel):
 
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
         """Rotary tables by kind of layer; one for all kinds unless the configuration has several."""
-        rope, kinds = config.rope_parameters, set(layer_kinds(config))
+        rope, kinds = config.rope_parameters, dict.fromkeys(self.kinds)
         by_kind = {kind: rope[kind] for kind in kinds if kind in rope} or {"": rope}
         size, length = head_dim(config), config.max_position_embeddings
         return nn.ModuleDict(
@@ -400,14 +401,16 @@ class Model(PreTrainedModel):
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
-        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in set(layer_kinds(self.config))}
+        if self.spec.turn_fp32:
+            tables = {kind: (cos.float(), sin.float()) for kind, (cos, sin) in tables.items()}
+        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
         return {kind: table for kind, table in by_kind.items() if table is not None}
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None
     ) -> dict[str, Mask]:
         """One mask for each kind of layer."""
-        config, kinds = self.config, layer_kinds(self.config)
+        config, kinds = self.config, self.kinds
         masks = {}
         for kind in dict.fromkeys(kinds):
             if isinstance(attention_mask, dict):  # made by the caller, by kind
@@ -518,7 +521,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             logits_scale=c.logit_scale,
         )
     ),

@@ -24,7 +24,12 @@ from tests.parity.harness import (
 )
 
 CASES = all_cases()
-PAIRS = [(case, task) for case in CASES for task in dict.fromkeys(registry.tasks_of(case.model_type).values())]
+PAIRS = [
+    (case, task)
+    for case in CASES
+    for task in dict.fromkeys(registry.tasks_of(case.model_type).values())
+    if not case.tasks or task in case.tasks
+]
 LANGUAGE = [(case, task) for case, task in PAIRS if task == "CausalLM"]
 
 
@@ -111,12 +116,14 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
         return
     kernel = theirs.config._attn_implementation
     theirs.set_attn_implementation("eager")
+    theirs.config._attn_implementation = "eager"  # some classes only log that they do not take the call
     try:
         with torch.no_grad():
             expected = theirs(**inputs, output_attentions=True)
             found = ours(**inputs, output_attentions=True)
     finally:
         theirs.set_attn_implementation(kernel)
+        theirs.config._attn_implementation = kernel
     assert len(found.attentions) == len(expected.attentions)
     _compare(found, expected, case.tolerance)
 
@@ -134,6 +141,8 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     """Where tokens are real, padding changes nothing but what it changes in the reference."""
     if task == "MultipleChoice":
         pytest.skip("has no padding of its own: its texts are padded as those of the other heads")
+    if task == "ImageClassification":
+        pytest.skip("images are never padded")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
