@@ -108,7 +108,6 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
-    tie_word_embeddings = False  # of the types that do not have the field
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
