@@ -49,6 +49,7 @@ class Spec:
     embedding_dropout: float = 0.0
     residual_scale: float | None = None
     residual_dropout: float = 0.0
+    mlp_dropout: float = 0.0  # in the MLP's branch alone
     logits_scale: float | None = None
     bidirectional: bool = False
     window: int | None = None  # where it is not the configuration's `sliding_window`
@@ -92,6 +93,7 @@ class Attention(nn.Module):
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__()
         self.layer_idx, self.kind = layer_idx, layer_kinds(config)[layer_idx]
+        self.rope_key: Any = self.kind
         self.heads, self.dim = config.num_attention_heads, head_dim(config)
         self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
         self.scale = self.dim**-0.5 if spec.scale is None else spec.scale
@@ -139,7 +141,7 @@ class Attention(nn.Module):
         """Queries and keys that know their positions."""
         if not self.rotates:
             return q, k
-        cos, sin = context.rope[self.kind]
+        cos, sin = context.rope[self.rope_key]
         return self.turn(q, cos, sin), self.turn(k, cos, sin)
 
     def output(self, seen: Tensor, x: Tensor) -> Tensor:
@@ -195,9 +197,10 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
         self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
+        self.dropout = nn.Dropout(spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        return self.dropout(self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x)))
 
 
 class FusedGatedMLP(nn.Module):

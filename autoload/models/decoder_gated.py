@@ -56,17 +56,6 @@ class NormedOutputMLP(decoder.GatedMLP):
         return self.down_proj(self.ffn_sub_norm(self.act_fn(self.gate_proj(x)) * self.up_proj(x)))
 
 
-class DropoutMLP(decoder.GatedMLP):
-    """Dropout in the MLP's branch only."""
-
-    def __init__(self, config: Any, spec: Spec, layer_idx: int = 0):
-        super().__init__(config, spec, layer_idx)
-        self.dropout = nn.Dropout(config.hidden_dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(super().forward(x))
-
-
 class HeadNorms(nn.Module):
     """A layer norm for each head, each a module."""
 
@@ -185,7 +174,7 @@ def stablelm(c: Any) -> Spec:
         norm=nn.LayerNorm,
         layer=decoder.ParallelLayer if c.use_parallel_residual else None,
         attention=HeadNormsAttention,
-        mlp=DropoutMLP,
+        mlp_dropout=c.hidden_dropout,
         qk_norm="head" if c.qk_layernorm else None,
         qkv_bias=c.use_qkv_bias,
     )

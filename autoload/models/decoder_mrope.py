@@ -78,16 +78,6 @@ class AxisRotary(Rotary):
         return (angles.cos() * self.scale).to(dtype), (angles.sin() * self.scale).to(dtype)
 
 
-def deepstack(visual_pos_masks: Tensor | None = None, deepstack_visual_embeds: Any = (), **kwargs: Any) -> dict:
-    """What `add_features` looks up, from the keywords of `forward`.
-
-    Args:
-        visual_pos_masks: (batch, seq), True where a token stands for a piece of an image.
-        deepstack_visual_embeds: for each of the first layers a tensor (visual tokens, dim).
-    """
-    return {"where": visual_pos_masks, "features": deepstack_visual_embeds or ()}
-
-
 class AxisModel(decoder.Model):
     """Positions are (batch, seq), (axes, batch, seq), or (1 + axes, batch, seq), the first being the text's."""
 
@@ -147,8 +137,30 @@ class WholeAxisModel(AxisModel):
         return super().make_table(config, rope)
 
 
-class DeepstackModel(AxisModel):
-    """The axes take turns over the frequencies; the first layers add visual features (arXiv:2406.04334)."""
+class Deepstack(decoder.Model):
+    """Visual features are added to what the first layers give (arXiv:2406.04334).
+
+    `forward` takes `visual_pos_masks` (batch, seq), True where a token stands for a piece of an image, and
+    `deepstack_visual_embeds`, for each of the first layers a tensor (visual tokens, dim).
+    """
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        return {"where": kwargs.get("visual_pos_masks"), "features": kwargs.get("deepstack_visual_embeds") or ()}
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        where, features = context.extra["where"], context.extra["features"]
+        seen = [x]
+        for layer_idx, layer in enumerate(self.layers):
+            x = self.run(layer, x, context)
+            seen.append(x)
+            if layer_idx < len(features):
+                places = where.to(x.device)[..., None].expand_as(x)  # (batch, seq, dim)
+                x = x + torch.zeros_like(x).masked_scatter(places, features[layer_idx].to(x.device, x.dtype))
+        return x, seen[:-1]
+
+
+class DeepstackModel(Deepstack, AxisModel):
+    """The axes take turns over the frequencies."""
 
     layout = "woven"
     sections = (24, 20, 20)
@@ -156,47 +168,6 @@ class DeepstackModel(AxisModel):
     def text_positions(self, position_ids: Tensor | None) -> Tensor | None:
         plain = position_ids is not None and position_ids.dim() == 2
         return position_ids if plain else super().text_positions(position_ids)
-
-    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
-        return deepstack(**kwargs)
-
-
-class GraniteDeepstackModel(decoder.Model):
-    """A Granite whose first layers add visual features."""
-
-    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
-        return deepstack(**kwargs)
-
-
-class DeepstackLayer(decoder.Layer):
-    """Adds its visual features to the stream, at the end."""
-
-    def __init__(self, config: Any, spec: Spec, layer_idx: int):
-        super().__init__(config, spec, layer_idx)
-        self.layer_idx = layer_idx
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return add_features(super().forward(x, context), self.layer_idx, context)
-
-
-class ParallelDeepstackLayer(decoder.ParallelLayer):
-    """Adds its visual features to the stream, at the end."""
-
-    def __init__(self, config: Any, spec: Spec, layer_idx: int):
-        super().__init__(config, spec, layer_idx)
-        self.layer_idx = layer_idx
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return add_features(super().forward(x, context), self.layer_idx, context)
-
-
-def add_features(x: Tensor, layer_idx: int, context: Context) -> Tensor:
-    """The stream, with a layer's visual features added where the visual tokens are."""
-    features = context.extra["features"]
-    if layer_idx >= len(features):
-        return x
-    where = context.extra["where"].to(x.device)[..., None].expand_as(x)  # (batch, seq, dim)
-    return x + torch.zeros_like(x).masked_scatter(where, features[layer_idx].to(x.device, x.dtype))
 
 
 class CompassModel(DeepstackModel):
@@ -260,7 +231,7 @@ VARIANTS = {
     "qwen2_vl_text": Variant(qwen2, heads={"Model": AxisModel}),
     "qwen2_5_vl_text": Variant(qwen2, heads={"Model": AxisModel}),
     "qwen3_vl_text": Variant(
-        lambda c: Spec(layer=DeepstackLayer, qk_norm="head", qkv_bias=c.attention_bias, o_bias=c.attention_bias),
+        lambda c: Spec(qk_norm="head", qkv_bias=c.attention_bias, o_bias=c.attention_bias),
         heads={"Model": DeepstackModel},
     ),
     "glm4v_text": Variant(lambda c: glm(True), heads={"Model": PairedAxisModel}),
@@ -271,12 +242,11 @@ VARIANTS = {
         heads={"Model": DeepstackModel},
     ),
     "hunyuan_vl_text": Variant(
-        lambda c: Spec(attention=NormAfterRotation, qkv_bias=c.attention_bias, o_bias=c.attention_bias, rope_fp32=True),
+        lambda c: Spec(attention=NormAfterRotation, qkv_bias=c.attention_bias, o_bias=c.attention_bias, turn_fp32=True),
         heads={"Model": WholeAxisModel},
     ),
     "granite_docling_text": Variant(
         lambda c: Spec(
-            layer=DeepstackLayer,
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             mlp_bias=c.mlp_bias,
@@ -284,12 +254,12 @@ VARIANTS = {
             embedding_scale=c.embedding_multiplier,
             residual_scale=c.residual_multiplier,
         ),
-        heads={"Model": GraniteDeepstackModel},
+        heads={"Model": Deepstack},
     ),
     "cohere_compass_text": Variant(
         lambda c: Spec(
             norm=LayerNormFP32,
-            layer=ParallelDeepstackLayer,
+            layer=decoder.ParallelLayer,
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             logits_scale=c.logit_scale,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,12 @@ def reference_class(model_type: str, task: str) -> type:
     import transformers
     from transformers import CONFIG_MAPPING
 
-    auto = getattr(transformers, registry.auto_class_name(task))
-    found = auto._model_mapping[CONFIG_MAPPING[model_type]]
+    mapping, config = getattr(transformers, registry.auto_class_name(task))._model_mapping, CONFIG_MAPPING[model_type]
+    try:
+        found = mapping[config]
+    except ValueError:  # named there, but not exported
+        module = importlib.import_module(config.__module__.replace(".configuration_", ".modeling_"))
+        found = getattr(module, mapping._model_mapping[model_type])
     return found[0] if isinstance(found, (tuple, list)) else found
 
 

@@ -39,9 +39,12 @@ def test_deepstack(case: Case, tmp_path: Path) -> None:
     features = [torch.randn(int(where.sum()), case.config["hidden_size"], generator=generator) for _ in range(2)]
     with torch.no_grad():
         found, expected = (
-            model(ids, visual_pos_masks=where, deepstack_visual_embeds=features)[0] for model in (ours, theirs)
+            model(ids, visual_pos_masks=where, deepstack_visual_embeds=features, output_hidden_states=True)
+            for model in (ours, theirs)
         )
-    assert_close(found, expected, case.tolerance, "with visual features")
+        assert not torch.allclose(found[0], ours(ids)[0], atol=1e-3)
+    assert_close(found[0], expected[0], case.tolerance, "with visual features")
+    assert_close(found.hidden_states, expected.hidden_states, case.tolerance, "hidden states")
 
 
 def test_prefix(tmp_path: Path) -> None:
