@@ -108,7 +108,6 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
-    tie_word_embeddings = False  # of the types that do not have the field
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
@@ -413,7 +412,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     rope = copy.deepcopy(dict(rope))
     if isinstance(spec.theta, Mapping):
         _rope_by_kind(config, rope, given, spec.theta)
-    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
+    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or (None if by_kind else spec.theta)
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )

@@ -78,8 +78,11 @@ def head_dim(config: Any) -> int:
 class ScaledEmbedding(nn.Embedding):
     """Multiplies by the root of its width, rounded to the weight's dtype."""
 
+    def width(self) -> int:
+        return self.embedding_dim
+
     def forward(self, input: Tensor) -> Tensor:
-        scale = torch.tensor(self.embedding_dim**0.5, dtype=self.weight.dtype, device=self.weight.device)
+        scale = torch.tensor(self.width() ** 0.5, dtype=self.weight.dtype, device=self.weight.device)
         return super().forward(input) * scale
 
 
@@ -282,15 +285,19 @@ class Model(PreTrainedModel):
 
     base_model_prefix = "model"
     _no_split_modules = ["Layer", "PostNormLayer", "SandwichLayer", "ParallelLayer"]
+    last_is_normed = True  # the last of the hidden states
 
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
         self.spec, self.kinds = spec, layer_kinds(config)
         self.embed_tokens = self.make_embedding(config, spec)
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+        self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
 
     def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
         return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
@@ -338,8 +345,7 @@ class Model(PreTrainedModel):
         config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
-        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        x = self.enter(x)
+        embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
         caching = config.use_cache if use_cache is None else use_cache
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
@@ -347,29 +353,35 @@ class Model(PreTrainedModel):
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         positions = position_ids
         if positions is None:
-            positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
+            positions = (torch.arange(embeds.shape[1], device=embeds.device) + past)[None]
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
-            masks=self.make_masks(attention_mask, x, past, past_key_values, position_ids),
-            rope=self.make_rope(positions, x),
+            masks=self.make_masks(attention_mask, embeds, past, past_key_values, position_ids),
+            rope=self.make_rope(positions, embeds),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
-            extra=self.make_extra(positions, x, **kwargs),
+            extra=self.make_extra(positions, embeds)
+            | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
+        last, seen = self.climb(self.enter(embeds), context)
+        x = self.final_norm(last)
+        out = BaseModelOutputWithPast(
+            x,
+            past_key_values if caching else None,
+            (*seen, x if self.last_is_normed else last) if states else None,
+            tuple(context.attentions) if context.attentions is not None else None,
+        )
+        return finish(out, return_dict, config)
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each."""
         seen = []
         for layer in self.layers:
             seen.append(x)
             x = self.run(layer, x, context)
-        x = self.final_norm(x)
-        out = BaseModelOutputWithPast(
-            x,
-            past_key_values if caching else None,
-            (*seen, x) if states else None,
-            tuple(context.attentions) if context.attentions is not None else None,
-        )
-        return finish(out, return_dict, config)
+        return x, seen
 
     def enter(self, x: Tensor) -> Tensor:
         """Embeddings as the first layer gets them."""
@@ -377,8 +389,12 @@ class Model(PreTrainedModel):
             x = x * self.spec.embedding_scale
         return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
 
-    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """What the layers of a single type look up in the context."""
+        return {}
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """The same, from inputs that only a single type takes."""
         return {}
 
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
