@@ -128,6 +128,12 @@ class JapaneseModel(NeoXModel):
         return x
 
 
+class JapaneseCausalLM(CausalLM):
+    """Another name for the scoring layer."""
+
+    output_path = "embed_out"
+
+
 # -- gptj, codegen
 
 
@@ -231,8 +237,7 @@ VARIANTS = {
     ),
     "gpt_neox_japanese": Variant(
         lambda c: Spec(Layer, JapaneseAttention, int(c.hidden_size * c.intermediate_multiple_size), bias=False),
-        heads=in_order(NEOX_ORDER, {"Model": JapaneseModel, "CausalLM": CausalLM}),
-        members={"output_path": "embed_out"},
+        heads=in_order(NEOX_ORDER, {"Model": JapaneseModel, "CausalLM": JapaneseCausalLM}),
     ),
     "gptj": Variant(lambda c: GPTJAttention, heads=in_order(GPTJ_ORDER, GPTJ_TASKS), members={"head_bias": True}),
     "codegen": Variant(lambda c: CodeGenAttention, heads=in_order(GPTJ_ORDER, GPTJ_TASKS), members={"head_bias": True}),
