@@ -37,6 +37,7 @@ ROPE_FIELDS = dict(
     rotary_pct="partial_rotary_factor",
 )
 ROPE_TYPES = frozenset("default linear dynamic yarn longrope llama3 proportional axial".split())
+OLD_ROPE_TYPES = {"su": "longrope", "xdrope": "dynamic"}
 
 # Fields of the model type "" that a saved file leaves out while they have these values.
 COMMON: dict[str, Any] = {
@@ -65,6 +66,8 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
 }
 LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
+# Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
+NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
 
 
@@ -73,17 +76,19 @@ class ConfigSpec:
     """What the config.json of one model type may leave out.
 
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
-    `n_embd`). `complete` computes fields from others once all are read. `sub_configs` maps a field that holds another
-    configuration to the model type it has when the file does not say, or to its class where it is no type. A type with `rope_parameters` among its
-    defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is their default base,
-    `partial_rotary_factor` the default part of a head that turns.
+    `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
+    `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
+    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
+    `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
+    several), `partial_rotary_factor` the default part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
+    finish: Callable[[PreTrainedConfig], None] | None = None
     sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
-    theta: float = 10000.0
+    theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
 
@@ -103,6 +108,7 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
+    tie_word_embeddings = False  # of the types that do not have the field
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
@@ -118,7 +124,8 @@ class PreTrainedConfig:
             fields["dtype"] = dtype
         for key, value in values.items():
             given = fields.pop(key, value)
-            self.__dict__[key] = value if given is None and (key in SIZES or isinstance(value, bool)) else given
+            unset = given is None and (isinstance(value, bool) or key in SIZES and key not in NULLABLE)
+            self.__dict__[key] = value if unset else given
         for key in ("_commit_hash", "transformers_version", "use_return_dict"):
             fields.pop(key, None)
         names = ROPE_FIELDS if "rope_parameters" in self.__dict__ else {}
@@ -132,6 +139,8 @@ class PreTrainedConfig:
             spec.complete(self)
         if "rope_parameters" in self.__dict__:
             _fold_rope(self, rope, spec)
+        if spec.finish:
+            spec.finish(self)
         _check_values(self)
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -397,17 +406,20 @@ def _whole(key: str, value: Any) -> int:
 
 def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigSpec) -> None:
     """One spelling for rotary settings: `rope_parameters`, flat or one per layer type, each with type and theta."""
-    rope = given.get("rope_scaling") or config.__dict__.get("rope_parameters") or {}
+    by_kind = isinstance(spec.theta, Mapping)
+    rope = (not by_kind and given.get("rope_scaling")) or config.__dict__.get("rope_parameters") or {}
     if not isinstance(rope, Mapping):
         raise ConfigError("rope_parameters", rope, "an object with rope_type and its settings")
     rope = copy.deepcopy(dict(rope))
+    if isinstance(spec.theta, Mapping):
+        _rope_by_kind(config, rope, given, spec.theta)
     base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
     kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
-    nested = [name for name in rope if name in kinds]
-    for one in [rope[name] for name in nested] or [rope]:
+    nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
+    for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
             continue
         if not isinstance(one, dict):
@@ -415,7 +427,8 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
         one.setdefault("rope_theta", base)
         if partial is not None:
             one.setdefault("partial_rotary_factor", partial)
-        one["rope_type"] = "longrope" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        named = "su" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        one["rope_type"] = OLD_ROPE_TYPES.get(named, named) if isinstance(named, str) else named
         if one["rope_type"] in ("llama3", "yarn", "longrope") and "max_position_embeddings" in config.__dict__:
             original = config.__dict__.get("original_max_position_embeddings")
             if original is not None and not nested:
@@ -423,6 +436,21 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
             one.setdefault("original_max_position_embeddings", config.max_position_embeddings)
         _check_rope(one)
     config.__dict__["rope_parameters"] = rope
+
+
+def _rope_by_kind(
+    config: PreTrainedConfig, rope: dict[str, Any], given: Mapping[str, Any], thetas: Mapping[str, float]
+) -> None:
+    """Fill in each kind's settings; the old flat fields speak of the layers that see everything."""
+    local = config.__dict__.pop("rope_local_base_freq", None)
+    given_bases = {"full_attention": given.get("rope_theta"), "sliding_attention": local}
+    for kind, theta in thetas.items():
+        if not isinstance(rope.get(kind) or {}, Mapping):
+            raise ConfigError(f"rope_parameters.{kind}", rope[kind], "an object with rope_type and its settings")
+        rope[kind] = dict(rope.get(kind) or {"rope_type": "default"})
+        if kind == "full_attention" and isinstance(given.get("rope_scaling"), Mapping):
+            rope[kind].update(given["rope_scaling"])
+        rope[kind].setdefault("rope_theta", given_bases.get(kind) or theta)
 
 
 def _check_rope(rope: Mapping[str, Any]) -> None:

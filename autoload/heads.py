@@ -33,8 +33,10 @@ class Head(PreTrainedModel):
 
 def classifier_dropout(config: Any) -> float:
     """The dropout before a classifier: its own setting where there is one."""
-    own = getattr(config, "classifier_dropout", None)
-    return own if own is not None else config.hidden_dropout_prob
+    for name in ("classifier_dropout", "classifier_dropout_prob"):
+        if (own := getattr(config, name, None)) is not None:
+            return own
+    return config.hidden_dropout_prob
 
 
 # -- on decoders
@@ -268,8 +270,12 @@ class EncoderHead(Head):
     output_class: ClassVar[Any] = SequenceClassifierOutput
 
     def scores(self, out: Any) -> Tensor:
-        """Scores from the base model's output."""
+        """Scores from the base model's output, or from what `select` took of it."""
         raise NotImplementedError
+
+    def select(self, out: Any, attention_mask: Tensor | None) -> Any:
+        """What the scores are made from; for heads that average over the tokens that are no padding."""
+        return out
 
     def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
         return classification_loss(logits, labels, self.config)
@@ -306,7 +312,7 @@ class EncoderHead(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.scores(out)
+        logits = self.scores(self.select(out, attention_mask))
         loss = None if labels is None else self.loss(logits, labels, attention_mask)
         return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
 

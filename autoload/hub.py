@@ -59,6 +59,15 @@ class Files:
         """Names of all files, those in folders included, relative to here, sorted."""
         raise NotImplementedError
 
+    def sizes(self) -> dict[str, int | None]:
+        """Bytes of each file of `names`; None where that is not known."""
+        raise NotImplementedError
+
+    def first(self, name: str, count: int) -> bytes:
+        """The first bytes of a file, which is not downloaded for them."""
+        with reading(path := self.require(name)), open(path, "rb") as f:
+            return f.read(count)
+
     def require(self, name: str, purpose: str = "") -> Path:
         """Like `find`, but a missing file is an error that lists what is there."""
         path = self.find(name)
@@ -117,6 +126,9 @@ class DirectoryFiles(Files):
                 if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
                     break
         return sorted(found)
+
+    def sizes(self) -> dict[str, int | None]:
+        return {name: os.path.getsize(path) if (path := self.root / name).exists() else None for name in self.names()}
 
 
 def open_files(

@@ -50,6 +50,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     variant: ClassVar[Variant] = Variant()
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
     _no_split_modules: ClassVar[list[str]] = []
     supports_gradient_checkpointing = True
@@ -174,9 +175,14 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         """Parameters that are another one: target to source."""
         return {}
 
+    @property
+    def ties_weights(self) -> bool:
+        """Whether the configuration asks for ties."""
+        return getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties)
+
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.config.get_text_config(decoder=True).tie_word_embeddings:
+        if not self.ties_weights:
             return
         for target, source in self._tied_weights_keys.items():
             path, _, leaf = target.rpartition(".")

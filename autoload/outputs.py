@@ -235,10 +235,41 @@ class ForPreTrainingOutput(ModelOutput):
 
 
 @dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    sop_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class DiscriminatorOutput(ModelOutput):
     """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
 
     loss: Any = None
     logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
     hidden_states: States = None
     attentions: States = None

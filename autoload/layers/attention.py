@@ -201,7 +201,7 @@ def decoder_mask(
     queries: int,
     keys: int,
     query_start: int | Tensor,
-    key_start: int,
+    key_start: int | Tensor,
     device: Any,
     *,
     window: int | None = None,
@@ -225,7 +225,7 @@ def decoder_mask(
         return Mask(attention_mask)
     beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
     limit = window or chunk
-    narrow = limit is not None and (beyond or keys > limit)
+    narrow = limit is not None and (beyond or keys > limit or (chunk is not None and key_start > 0))
     padding = None if all_true(attention_mask) else attention_mask
     packed = _packed(position_ids, queries) if attention_mask is None and not beyond and query_start == 0 else None
     if padding is None and packed is None and not narrow and not beyond:
@@ -236,6 +236,8 @@ def decoder_mask(
     i = query_start + torch.arange(queries, device=device)[:, None]  # (queries, 1)
     j = key_start + torch.arange(keys, device=device)[None, :]  # (1, keys)
     allowed = (j < keys + key_start) if bidirectional else j <= i
+    if isinstance(key_start, Tensor):  # a static window that is not full begins before the first token
+        allowed = allowed & (j >= 0)
     if window is not None:
         allowed = allowed & (j > i - window)
         if bidirectional:
@@ -247,7 +249,10 @@ def decoder_mask(
     if packed is not None:
         allowed = allowed & (packed[:, None, :, None] == packed[:, None, None, :])
     if padding is not None:
-        seen = (padding != 0)[:, None, None, key_start : key_start + keys]
+        if isinstance(key_start, Tensor):
+            seen = (padding != 0)[:, None, None].index_select(-1, j[0].clamp(0, padding.shape[1] - 1))
+        else:
+            seen = (padding != 0)[:, None, None, key_start : key_start + keys]
         if seen.shape[-1] < keys:  # a static cache has room beyond the mask
             seen = F.pad(seen, (0, keys - seen.shape[-1]))
         allowed = allowed & seen

@@ -69,9 +69,6 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         delimiter = self._named.get("word_delimiter_token")
         return list(text.replace(" ", delimiter) if delimiter else text)
 
-    def _word(self, word: str) -> str:
-        return " " + word
-
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Token of an id, tokens of a list of them; the vocabulary wins over added tokens."""
         if isinstance(ids, int) and ids in self._tokens_of:

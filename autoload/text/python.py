@@ -280,12 +280,8 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
         words = text if isinstance(text, (list, tuple)) else [text]
         tokens: list[str] = []
         for word in words:
-            tokens += self._tokens(self._word(word) if plan.is_split_into_words else word, plan.split_special_tokens)
+            tokens += self._tokens(word, plan.split_special_tokens)
         return self.convert_tokens_to_ids(tokens)
-
-    def _word(self, word: str) -> str:
-        """A word of a text that came in words."""
-        return word
 
     def _encode_rows(self, rows: list[Any], plan: Plan, batched: bool) -> BatchEncoding:
         if plan.return_offsets_mapping:

@@ -24,7 +24,12 @@ from tests.parity.harness import (
 )
 
 CASES = all_cases()
-PAIRS = [(case, task) for case in CASES for task in dict.fromkeys(registry.tasks_of(case.model_type).values())]
+PAIRS = [
+    (case, task)
+    for case in CASES
+    for task in dict.fromkeys(registry.tasks_of(case.model_type).values())
+    if not case.tasks or task in case.tasks
+]
 LANGUAGE = [(case, task) for case, task in PAIRS if task == "CausalLM"]
 
 
@@ -62,7 +67,8 @@ def test_class_names(model_type: str) -> None:
     for task in registry.tasks_of(model_type):
         ours = registry.resolve(model_type, task)
         assert ours.__name__ == reference_class(model_type, task).__name__
-        assert getattr(autoload, ours.__name__) is ours
+        owner = registry.MODELS[model_type].config == ""  # else it goes by the class names of another type
+        assert getattr(autoload, ours.__name__) is ours or not owner
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
