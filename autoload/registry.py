@@ -61,6 +61,7 @@ MODELS: dict[str, Row] = {
     "deberta": Row("deberta", "Deberta", DEBERTA),
     "deberta-v2": Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
     "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
+    "decision_transformer": Row("gpt_decision", "DecisionTransformer", "Model"),
     "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "dpr": Row("bert_kin", "DPR", "Model"),
     "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
