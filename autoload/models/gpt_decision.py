@@ -58,9 +58,6 @@ class Model(PreTrainedModel):
         self.predict_action = nn.Sequential(nn.Linear(size, config.act_dim), *bounded)
         self.predict_return = nn.Linear(size, 1)
 
-    def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
-        """Nothing is tied."""
-
     def forward(
         self,
         states: Tensor | None = None,
