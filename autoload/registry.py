@@ -368,17 +368,22 @@ def find_name(name: str) -> Any:
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
-    for model_type, _ in sorted(MODELS.items(), key=lambda item: item[1].config != ""):  # a name's owner comes first
+    for model_type in _owners():
         for task in tasks_of(model_type).values():
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
 
 
+def _owners() -> list[str]:
+    """All types, those first whose class names are their own: some use the names of another type's."""
+    return sorted(MODELS, key=lambda model_type: MODELS[model_type].config != "")
+
+
 def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
-    for model_type in MODELS:
+    for model_type in _owners():
         for task in dict.fromkeys(tasks_of(model_type).values()):
             name = class_name(model_type, task)
             if name not in seen:

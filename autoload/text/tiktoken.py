@@ -68,9 +68,8 @@ def read_ranks(path: Path) -> list[bytes]:
 
 
 def _damaged(path: Path, data: bytes) -> CorruptFile:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not LINES.fullmatch(line + b"\n"):
-            break
+    lines = enumerate(data.split(b"\n"), 1)
+    number, line = next((n, line) for n, line in lines if not LINES.fullmatch(line + b"\n"))
     return CorruptFile(f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path))
 
 
