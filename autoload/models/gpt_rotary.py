@@ -213,9 +213,11 @@ class GPTJModel(Decoder):
         attention = self.variant.spec(config)
         self.h = nn.ModuleList(Block(config, attention, i) for i in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        size = config.n_embd // config.n_head if config.rotary_dim is None else config.rotary_dim
+        head, turning = config.n_embd // config.n_head, config.rotary_dim
+        if turning % 2 or turning > head:
+            raise ConfigError("rotary_dim", turning, f"an even number up to the size of a head ({head})")
         rope = {"rope_type": "default", "rope_theta": 10000.0}
-        self.rotary = Rotary(rope, size, config.n_positions, interleaved=True)
+        self.rotary = Rotary(rope, turning, config.n_positions, interleaved=True)
 
     def embed(self, x: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
         return self.drop(x if token_type_ids is None else x + self.wte(token_type_ids))
