@@ -62,6 +62,9 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("embedding_size", "max_position_embeddings", "n_positions", "d_model", "d_ff", "d_kv"), 2**31),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads"), 2**16),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 10_000),
+    **dict.fromkeys(("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff", "dim_head", "rotary_dim"), 2**31),
+    **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
+    **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
     **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
 }
