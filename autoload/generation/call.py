@@ -88,6 +88,8 @@ def _start(
         prepare.run_encoder(model, prompt, name, kwargs, settings)
         input_ids = prepare.decoder_prompt(kwargs, start, batch, model.config.model_type)  # type: ignore[arg-type]
         _drop_idle_masks(kwargs)
+        if settings.is_assistant:
+            mask_length = input_ids.shape[1]  # an assistant always gets the whole text
     else:
         if name == "inputs_embeds":
             settings.use_cache = True  # or later passes would have to know both embeddings and tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -98,7 +98,6 @@ class Run:
     mask_length: int | None = None
     streamer: Any = None
     decode: Callable[..., Any] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # what only some loops take
 
     @property
     def cache(self) -> Any:
@@ -125,23 +124,33 @@ class Run:
         """The pass over the newest token; over the whole text where nothing is cached."""
         return self.forward(input_ids, made, 1 if self.inputs.kwargs.get("use_cache") else None)
 
+    def first_length(self, input_ids: Tensor) -> int | None:
+        """Number of last tokens that the first pass reads: those that the cache does not hold; None for all given."""
+        if self.cache is None:
+            return None
+        embeds = self._embeds()
+        length = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        if embeds is None and self._mask_width() != length:  # only what is new was passed, not the whole text
+            return None
+        past = int(self.cache.get_seq_length())
+        if past >= length:
+            text = f"the cache holds {past} tokens already, expected fewer than the prompt's {length}."
+            raise ArgumentError(f"generate: past_key_values: {text}", name="past_key_values")
+        return length - past
+
     def prefill(self, input_ids: Tensor) -> Any:
         """The first pass, over that part of the prompt that the cache does not hold yet."""
-        kwargs, first = self.inputs.kwargs, not self.settings.is_assistant
-        embeds = kwargs.get("inputs_embeds") if first and not self.model.config.is_encoder_decoder else None
-        new = None
-        if self.cache is not None:
-            past = int(self.cache.get_seq_length())
-            length = embeds.shape[1] if embeds is not None else input_ids.shape[1]
-            if embeds is not None or self._mask_width() == length:  # the whole text was passed, not only what is new
-                new = length - past
-                if new <= 0:
-                    text = f"the cache holds {past} tokens already, expected fewer than the prompt's {length}."
-                    raise ArgumentError(f"generate: past_key_values: {text}", name="past_key_values")
+        new, first = self.first_length(input_ids), not self.settings.is_assistant
         size = self.settings.prefill_chunk_size
-        if size is None or embeds is not None or not kwargs.get("use_cache"):
+        if size is None or self._embeds() is not None or not self.inputs.kwargs.get("use_cache"):
             return self.forward(input_ids, 0, new, first)
         return self._in_chunks(input_ids, new or input_ids.shape[1], size, first)
+
+    def _embeds(self) -> Tensor | None:
+        """Embeddings that the first pass reads in place of tokens."""
+        if self.settings.is_assistant or self.model.config.is_encoder_decoder:
+            return None
+        return self.inputs.kwargs.get("inputs_embeds")
 
     def _mask_width(self) -> int | None:
         name = "decoder_attention_mask" if self.model.config.is_encoder_decoder else "attention_mask"
