@@ -120,7 +120,9 @@ def run(kind: str) -> None:
     print(f"{kind} {dtype}, {size / 1e6:.0f} MB of matrices, {torch.get_num_threads()} thread(s)")
     for name, values in times.items():
         t = median(values)
-        print(f"  {name:14s} {1 / t:7.1f} tokens/s  {1e3 * t:7.2f} ms  {size / t / 1e9:5.1f} GB/s  {limit / t:5.0%} of the limit")
+        print(
+            f"  {name:14s} {1 / t:7.1f} tokens/s  {1e3 * t:7.2f} ms  {size / t / 1e9:5.1f} GB/s  {limit / t:5.0%} of the limit"
+        )
     print(f"  autoload / reference: {median(times['reference']) / median(times['autoload']):.2f}")
 
 

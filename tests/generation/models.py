@@ -16,6 +16,7 @@ from tests.parity.harness import Case, inputs_for, load_ours, reference_model
 
 warnings.filterwarnings("ignore", module="transformers")
 
+
 def decoders() -> list[Case]:
     """The cases of every type that generates text."""
     from autoload import registry
