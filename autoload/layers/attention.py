@@ -34,7 +34,7 @@ class Context:
     kernel: str = "sdpa"
     attentions: list[Tensor] | None = None  # a list asks for the weights
     encoder: Tensor | None = None  # (batch, source, dim), for cross-attention
-    encoder_mask: Mask = field(default_factory=Mask)
+    encoder_mask: Mask | None = None
     cross_attentions: list[Tensor] | None = None
     extra: dict[str, Any] = field(default_factory=dict)  # what a single family passes on
 
@@ -49,7 +49,7 @@ class Context:
             masks={kind: replace(mask, allowed=move(mask.allowed)) for kind, mask in self.masks.items()},
             rope={kind: (cos.to(device), sin.to(device)) for kind, (cos, sin) in self.rope.items()},
             encoder=move(self.encoder),
-            encoder_mask=replace(self.encoder_mask, allowed=move(self.encoder_mask.allowed)),
+            encoder_mask=self.encoder_mask and replace(self.encoder_mask, allowed=move(self.encoder_mask.allowed)),
             extra={k: move(v) if isinstance(v, Tensor) else v for k, v in self.extra.items()},
         )
 
@@ -58,7 +58,7 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Mask,
+    mask: Mask | None,
     context: Context,
     *,
     scale: float,
@@ -74,18 +74,19 @@ def attend(
         q: (batch, heads, queries, dim).
         k: (batch, key heads, keys, dim); heads is a multiple of key heads.
         v: (batch, key heads, keys, value dim).
-        mask: which keys each query may look at.
+        mask: which keys each query may look at; None: all.
         context: of the forward pass.
         scale: factor on the scores.
         dropout: probability, 0 outside training.
         softcap: scores are squashed into (-softcap, softcap) by tanh.
         sinks: (heads,), the score of a key that has no value.
-        bias: added to the scores, (batch or 1, heads, queries, keys).
+        bias: added to the scores, (batch or 1, heads, queries or 1, keys).
         weights_to: list that receives the weights (batch, heads, queries, keys); asks for the eager kernel.
 
     Returns:
         (batch, queries, heads * value dim).
     """
+    mask = mask or Mask()
     if weights_to is None and softcap is None and sinks is None and context.kernel != "eager":
         out = _KERNELS[context.kernel](q, k, v, mask, bias, scale, dropout)
     else:
@@ -147,7 +148,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
 
     def score(s: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         if bias is not None:
-            s = s + bias[b % bias.shape[0], h % bias.shape[1], i, j]
+            s = s + bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2], j]
         if allowed is None:
             return s
         entry = allowed[b % allowed.shape[0], h % allowed.shape[1], i, j]
