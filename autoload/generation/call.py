@@ -109,12 +109,16 @@ def _start(
         room += prompt.shape[1]
     decode = make_cache(model, settings, kwargs, room)
     kwargs["use_cache"] = settings.use_cache
+    columns = Inputs(kwargs, encoder_decoder)
+    processors = make_processors(model, settings, call, kwargs, prompt, input_ids, eos)
+    if decode is not None:
+        columns.hold("attention_mask", getattr(kwargs["past_key_values"], "max_cache_len", 0))
     run = Run(
         model,
         settings,
-        make_processors(model, settings, call, kwargs, prompt, input_ids, eos),
+        processors,
         make_criteria(model, settings, call, eos),
-        Inputs(kwargs, encoder_decoder),
+        columns,
         eos,
         pad,
         mask_length,

@@ -14,6 +14,7 @@ from autoload.generation.configuration import GenerationConfig
 from autoload.generation.processors import LogitsProcessorList
 from autoload.generation.stopping import StoppingCriteriaList
 
+STEP = ("input_ids", "decoder_input_ids", "position_ids", "decoder_position_ids")  # tensors of one column in a step
 BLOCK = 256  # columns are made for this many tokens at once
 
 
@@ -73,6 +74,11 @@ class Inputs:
             if isinstance(kwargs.get(key), Tensor):
                 self.growing[key] = Growing(kwargs[key], rule)
 
+    def hold(self, name: str, width: int) -> None:
+        """Give a tensor its last width now, so that shapes never change."""
+        if (column := self.growing.pop(name, None)) is not None:
+            self.kwargs[name] = column.after(max(0, width - column.length))
+
     def after(self, count: int) -> dict[str, Any]:
         """Keywords when the text has `count` tokens more than the prompt."""
         for name, column in self.growing.items():
@@ -113,8 +119,13 @@ class Run:
         prepared = model.prepare_inputs_for_generation(
             input_ids, next_sequence_length=new, is_first_iteration=first, **self.inputs.after(made)
         )
-        call = self.decode if self.decode is not None and new == 1 else model
-        out = call(**{**prepared, **more}, return_dict=True)
+        if self.decode is not None and new == 1:  # strides are part of what was compiled
+            prepared = {
+                k: v.clone(memory_format=torch.contiguous_format) if k in STEP else v for k, v in prepared.items()
+            }
+            out = self.decode(**prepared, **more, return_dict=True)
+        else:
+            out = model(**{**prepared, **more}, return_dict=True)
         cache = out.get("past_key_values")
         if cache is not None:
             self.inputs.kwargs["past_key_values"] = cache

@@ -157,7 +157,8 @@ def test_kinds_give_the_same_tokens(name: str, kind: str, padded: bool, settings
     assert model.generate(**given, cache_implementation=kind).tolist() == model.generate(**given).tolist()
 
 
-def test_compiled_step() -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_compiled_step(padded: bool) -> None:
     """The step is traced as one graph, and traced once although the text grows."""
     model, _ = pair(lively("gemma2"))
     traces = []
@@ -167,7 +168,7 @@ def test_compiled_step() -> None:
         return graph.forward
 
     config = CompileConfig(fullgraph=True, backend=backend, mode=None, _compile_all_devices=True)
-    given = prompts(lively("gemma2")) | dict(max_new_tokens=9)
+    given = prompts(lively("gemma2"), padded) | dict(max_new_tokens=9)
     out = model.generate(**given, cache_implementation="static", compile_config=config)
     torch._dynamo.reset()
     assert out.tolist() == model.generate(**given).tolist()
@@ -188,9 +189,7 @@ def test_a_conversation_goes_on(name: str) -> None:
     whole = model.generate(more, attention_mask=mask, max_new_tokens=6, past_key_values=cache, eos_token_id=None)
     assert whole.tolist() == plain.tolist()
     past = kept.get_seq_length()
-    new = model.generate(
-        more[:, past:], attention_mask=mask, max_new_tokens=6, past_key_values=kept, eos_token_id=None
-    )
+    new = model.generate(more[:, past:], attention_mask=mask, max_new_tokens=6, past_key_values=kept, eos_token_id=None)
     assert new[:, more.shape[1] - past :].tolist() == plain[:, more.shape[1] :].tolist()
     with pytest.raises(ArgumentError, match="holds"):
         model.generate(more, max_new_tokens=6, past_key_values=kept)
@@ -248,7 +247,9 @@ def test_four_bits() -> None:
     assert 0 < error < 0.3
 
 
-@pytest.mark.parametrize("config,match", [(dict(backend="foo"), "fp8"), (dict(backend="quanto", nbits=3), "2 or 4 bits")])
+@pytest.mark.parametrize(
+    "config,match", [(dict(backend="foo"), "fp8"), (dict(backend="quanto", nbits=3), "2 or 4 bits")]
+)
 def test_unknown_quantization(config: dict[str, Any], match: str) -> None:
     model, _ = pair(by_name("llama"))
     with pytest.raises(ArgumentError, match=match):
