@@ -92,6 +92,16 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """Hidden states of an encoder; `pooler_output` (batch, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """Hidden states of a BERT-like model; `pooler_output` (batch, dim)."""
 

@@ -37,6 +37,7 @@ ENCODER_MST = "Model MaskedLM SequenceClassification TokenClassification"
 ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
+DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 
 # fmt: off
@@ -44,6 +45,7 @@ MODELS: dict[str, Row] = {
     "albert":           Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
     "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation":  Row("bert_kin", "BertGeneration", LM),
+    "bros":             Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert":        Row("roberta", "Camembert", ENCODER_LM),
     "cohere":           Row("decoder", "Cohere", LM),
     "data2vec-text":    Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
@@ -60,7 +62,11 @@ MODELS: dict[str, Row] = {
     "granite":          Row("decoder", "Granite", LM),
     "gte":              Row("nomic_bert", "Gte", ENCODER_MST),
     "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
+    "layoutlm":         Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
+    "layoutlmv3":       Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
+    "lilt":             Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "llama":            Row("decoder", "Llama", LM_STQ),
+    "markuplm":         Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "megatron-bert":    Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mistral":          Row("decoder", "Mistral", LM_STQ),
     "modernbert":       Row("modernbert", "ModernBert", ENCODER),
@@ -86,6 +92,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("bert-generation", "CausalLM"): "BertGenerationDecoder",
     ("bert-generation", "Model"): "BertGenerationEncoder",
     ("dpr", "Model"): "DPRQuestionEncoder",
+    ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
 }
 # fmt: on
