@@ -16,7 +16,7 @@ from autoload.heads import TokenClassification
 from autoload.layers.attention import Context
 from autoload.model import Variant
 from autoload.models import bert_heads
-from autoload.models.bert import Attention, Embeddings, Layer, Model, SelfAttention, Spec
+from autoload.models.bert import Attention, Embeddings, Layer, Model, PooledModel, SelfAttention, Spec
 
 
 def box_vectors(tables: Any, bbox: Tensor, clip: bool = False) -> list[Tensor]:
@@ -56,13 +56,6 @@ class LayoutLMEmbeddings(Embeddings):
         if bbox is None:
             bbox = torch.zeros((*x.shape[:2], 4), dtype=torch.long, device=x.device)
         return sum(box_vectors(self, bbox), super().place(x, position_ids))
-
-
-class LayoutLMModel(Model):
-    """Always has its pooler."""
-
-    def __init__(self, config: Any, add_pooling_layer: bool = True):
-        super().__init__(config)
 
 
 # -- BROS: attention to the distance of two boxes
@@ -218,7 +211,7 @@ class MarkupLMEmbeddings(Embeddings):
 VARIANTS = {
     "layoutlm": Variant(
         lambda c: Spec(embeddings=LayoutLMEmbeddings, inputs=("bbox",)),
-        heads={"Model": LayoutLMModel},
+        heads={"Model": PooledModel},
         members={"base_model_prefix": "layoutlm"},
     ),
     "bros": Variant(

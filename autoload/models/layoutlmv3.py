@@ -176,7 +176,7 @@ class Model(PreTrainedModel):
         context.attentions = [] if attentions else None
         context.extra["bias"] = self.encoder.make_bias(places, boxes)
         seen = [x]
-        for layer in self.encoder.layers():
+        for layer in self.encoder.stack():
             x = self.run(layer, x, context)
             seen.append(x)
         shown = None if context.attentions is None else tuple(context.attentions)
