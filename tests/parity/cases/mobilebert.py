@@ -13,7 +13,7 @@ PLAIN = dict(
 )
 
 CASES = [
-    Case("mobilebert", MOBILE),
+    Case("mobilebert", MOBILE | dict(num_feedforward_networks=2, hidden_act="gelu")),
     Case("mobilebert", TINY | PLAIN | dict(embedding_size=20), label="plain"),
     Case("mobilebert", MOBILE | dict(use_bottleneck_attention=True), label="narrow"),
 ]
