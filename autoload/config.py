@@ -54,7 +54,10 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads"), 2**16),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 10_000),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
+    **dict.fromkeys(
+        ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
+        2**31,
+    ),
 }
 MAX_LABELS = 1_000_000
 

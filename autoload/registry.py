@@ -70,6 +70,7 @@ MODELS: dict[str, Row] = {
     "layoutlmv3":       Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
     "lilt":             Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "llama":            Row("decoder", "Llama", LM_STQ),
+    "longformer":       Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "markuplm":         Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "megatron-bert":    Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mistral":          Row("decoder", "Mistral", LM_STQ),

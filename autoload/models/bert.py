@@ -352,11 +352,13 @@ class Model(PreTrainedModel):
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        if not self.pools:
-            return finish(BaseModelOutputWithPastAndCrossAttentions(**kept), return_dict, config)
         pooled = None if self.pooler is None else self.pooler(x)
-        out = BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
-        return finish(out, return_dict, config)
+        return finish(self.make_output(kept, pooled, context), return_dict, config)
+
+    def make_output(self, kept: dict[str, Any], pooled: Tensor | None, context: Context) -> Any:
+        if not self.pools:
+            return BaseModelOutputWithPastAndCrossAttentions(**kept)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         self.encoder = (spec.encoder or Encoder)(config, spec)
