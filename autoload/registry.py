@@ -59,6 +59,7 @@ MODELS: dict[str, Row] = {
     "esm":              Row("esm", "Esm", ENCODER_MST),
     "esmc":             Row("eurobert", "Esmc", ENCODER_MST),
     "eurobert":         Row("eurobert", "EuroBert", ENCODER_MST),
+    "flaubert":         Row("xlm", "Flaubert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "fnet":             Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
     "gemma":            Row("decoder", "Gemma", LM_ST),
     "gemma2":           Row("decoder", "Gemma2", LM_ST),
@@ -79,6 +80,7 @@ MODELS: dict[str, Row] = {
     "modernbert-decoder": Row("modernbert", "ModernBertDecoder", LM_S),
     "mpnet":            Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "nomic_bert":       Row("nomic_bert", "NomicBert", ENCODER_MST),
+    "nystromformer":    Row("nystromformer", "Nystromformer", ENCODER + TEXT),
     "olmo2":            Row("decoder", "Olmo2", LM_S),
     "phi3":             Row("decoder", "Phi3", LM_ST),
     "qwen2":            Row("decoder", "Qwen2", LM_STQ),
@@ -91,8 +93,11 @@ MODELS: dict[str, Row] = {
     "splinter":         Row("bert_kin", "Splinter", "Model PreTraining QuestionAnswering"),
     "squeezebert":      Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "ultrabert":        Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
+    "xlm":              Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
     "xlm-roberta":      Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
     "xlm-roberta-xl":   Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
+    "xlnet":            Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
+    "xmod":             Row("xmod", "Xmod", ENCODER_LM),
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
@@ -102,6 +107,12 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("dpr", "Model"): "DPRQuestionEncoder",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
+    ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
+    ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
+    ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
+    ("xlnet", "CausalLM"): "XLNetLMHeadModel",
+    ("xlnet", "QuestionAnswering"): "XLNetForQuestionAnsweringSimple",
 }
 # fmt: on
 
