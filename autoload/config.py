@@ -66,7 +66,10 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
     **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
+    **dict.fromkeys(
+        ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
+        2**31,
+    ),
 }
 LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.

@@ -90,7 +90,9 @@ class Embeddings(nn.Module):
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, size)
         if position_ids is None:
             position_ids = self.positions(input_ids, x.shape, past, x.device)
-        x = self.place(self.add_types(x, token_type_ids), position_ids, **inputs)
+        return self.finish(self.place(self.add_types(x, token_type_ids), position_ids, **inputs))
+
+    def finish(self, x: Tensor) -> Tensor:
         return self.dropout(self.LayerNorm(x))
 
     def add_types(self, x: Tensor, token_type_ids: Tensor | None) -> Tensor:
@@ -247,7 +249,7 @@ class Encoder(nn.Module):
         """From the embeddings to the first layer's input; a place to put what all layers share into the context."""
         return x
 
-    def layers(self) -> list[nn.Module]:
+    def stack(self) -> list[nn.Module]:
         """The layers in the order in which they run."""
         return list(self.layer)
 
@@ -356,11 +358,13 @@ class Model(PreTrainedModel):
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        if not self.pools:
-            return finish(BaseModelOutputWithPastAndCrossAttentions(**kept), return_dict, config)
         pooled = None if self.pooler is None else self.pooler(x)
-        out = BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
-        return finish(out, return_dict, config)
+        return finish(self.make_output(kept, pooled, context), return_dict, config)
+
+    def make_output(self, kept: dict[str, Any], pooled: Tensor | None, context: Context) -> Any:
+        if not self.pools:
+            return BaseModelOutputWithPastAndCrossAttentions(**kept)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
 
     def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
         """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
@@ -378,7 +382,7 @@ class Model(PreTrainedModel):
 
     def stack(self) -> list[nn.Module]:
         """The layers in the order in which they run."""
-        return self.encoder.layers()
+        return self.encoder.stack()
 
     def make_rope(self, x: Tensor, position_ids: Tensor | None, past: int) -> dict[Any, tuple[Tensor, Tensor]]:
         """cos and sin, for types that rotate."""
@@ -392,6 +396,13 @@ class Model(PreTrainedModel):
             return encoder_mask(attention_mask)
         keys, start = cache.get_mask_sizes(x.shape[1], 0) if cache is not None else (x.shape[1], 0)
         return decoder_mask(attention_mask, x.shape[1], keys, past, start, x.device)
+
+
+class PooledModel(Model):
+    """Always has its pooler."""
+
+    def __init__(self, config: Any, add_pooling_layer: bool = True):
+        super().__init__(config)
 
 
 class ProjectedModel(Model):

@@ -37,6 +37,7 @@ class Case:
 
 
 LABELS = 5
+SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
 
 
 def reference_class(model_type: str, task: str) -> type:
@@ -55,7 +56,7 @@ def reference_model(case: Case, task: str) -> Any:
     from transformers import CONFIG_MAPPING
 
     fields = dict(case.config)
-    if task == "QuestionAnswering" or (task == "MultipleChoice"):
+    if task in (*SPANS, "MultipleChoice"):
         fields["num_labels"] = 2
     else:
         fields.setdefault("num_labels", LABELS)
@@ -105,7 +106,7 @@ def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[s
         return {"labels": numbers(num_labels, batch)}
     if task in ("MultipleChoice", "NextSentencePrediction"):
         return {"labels": numbers(2, batch)}
-    if task == "QuestionAnswering":
+    if task in SPANS:
         return {
             "start_positions": numbers(input_ids.shape[1], batch),
             "end_positions": numbers(input_ids.shape[1], batch),
