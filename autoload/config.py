@@ -494,7 +494,9 @@ def _check_values(config: PreTrainedConfig) -> None:
         raise ConfigError("problem_type", fields["problem_type"], "at least 2 labels for it, or 'regression' for one")
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     if isinstance(heads, int) and isinstance(width, int):
-        if not fields.get("head_dim") and "embedding_size" not in fields and width % heads:
+        usual = config.spec.defaults
+        uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
+        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:

@@ -70,11 +70,15 @@ def reference_model(case: Case, task: str) -> Any:
 
 
 def perturb(model: torch.nn.Module) -> None:
-    """Move every parameter, norms and biases included, so that none can be forgotten unseen."""
+    """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
+                buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
     model.tie_weights()
 
 
