@@ -305,9 +305,11 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             clean_up_tokenization_spaces: drop the space before punctuation; the tokenizer's setting where None.
         """
         ids = as_list(token_ids)
-        if isinstance(ids, Sequence) and len(ids) and not isinstance(ids, str) and not isinstance(ids[0], int):
+        if not isinstance(ids, (int, Sequence)) or isinstance(ids, str):
+            raise TokenizerError(f"decode: expected ids, found {type(ids).__name__}.", field="token_ids")
+        if isinstance(ids, Sequence) and len(ids) and not isinstance(ids[0], int):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, **options) for row in ids]
-        ids = [ids] if isinstance(ids, int) else [int(index) for index in ids]
+        ids = [ids] if isinstance(ids, int) else _integers(ids)
         return self._decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **options)
 
     def batch_decode(
@@ -337,6 +339,13 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
             f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
+
+
+def _integers(ids: Any) -> list[int]:
+    try:
+        return [int(index) for index in ids]
+    except (TypeError, ValueError) as e:
+        raise TokenizerError(f"decode: expected ids, found {ids!r:.80}.", field="token_ids") from e
 
 
 def _wanted(asked: bool | None, name: str, names: list[str]) -> bool:

@@ -75,10 +75,10 @@ class Conversations:
             TemplateError: there is no template, or it fails.
             TokenizerError: an empty conversation, or settings that contradict each other.
         """
-        from autoload.text.chat import render_chat
-
         _check(conversation, add_generation_prompt, continue_final_message, tokenize, return_dict, return_assistant_tokens_mask)
         template = self.get_chat_template(chat_template, tools)
+        from autoload.text.chat import render_chat
+
         batched = _is_batch(conversation)
         texts, spans = [], []
         for chat in conversation if batched else [conversation]:

@@ -88,7 +88,7 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
     def _build(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
         from autoload.text.loading import extra_tokens
 
-        added = settings.pop("added_tokens", [])
+        added = list(settings.pop("added_tokens", {}).values())
         for key, value in {**self.recipe.tokens, **self.recipe.defaults}.items():
             settings.setdefault(key, value)
         self._added: dict[str, int] = {}
