@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +15,6 @@ from autoload.text.padding import pad_examples
 from autoload.text.plan import UNLIMITED, Plan, check_inputs, resolve
 from autoload.text.saving import Saving
 from autoload.text.specials import NAMES, SpecialTokens, as_list, content, reject_unknown
-
-log = logging.getLogger("autoload.text")
 
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -203,6 +199,8 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
 
     def _own_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keywords of `__call__` that only this class takes."""
+        import inspect
+
         known = inspect.signature(PreTrainedTokenizerBase.__call__).parameters
         reject_unknown(f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")])
         return given
@@ -257,8 +255,10 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
     def _warn_if_long(self, length: int, limit: int | None) -> None:
         if limit is None or length <= limit or TOO_LONG in self.deprecation_warnings:
             return
+        import logging
+
         self.deprecation_warnings[TOO_LONG] = True
-        log.warning(
+        logging.getLogger("autoload.text").warning(
             "Token indices sequence length is longer than the specified maximum sequence length for this model "
             "(%d > %d). The model may fail on it, or give poor results; pass truncation=True.",
             length,

@@ -12,7 +12,6 @@ from tokenizers import AddedToken, Tokenizer
 from autoload.errors import ConfigError, CorruptFile, MissingFile, TokenizerError, reading
 from autoload.hub import Files
 from autoload.text import overrides, templates
-from autoload.text.conversions import converted
 from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
 
@@ -194,6 +193,8 @@ def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenize
         build = getattr(import_module(f"autoload.text.{module}"), function)
         with reading(next(iter(found.values())), "vocabulary"):
             if module == "sentencepiece":
+                from autoload.text.conversions import converted
+
                 return converted(recipe.build, build, found, settings)
             return build(found, settings)
     from autoload.text.discovery import discover

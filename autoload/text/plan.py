@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from autoload.errors import ArgumentError, TokenizerError
@@ -39,8 +38,7 @@ class Padding(NamedTuple):
         return -(-length // self.multiple) * self.multiple if self.multiple else length
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """One call, resolved."""
 
     add_special_tokens: bool = True
