@@ -12,9 +12,9 @@ from autoload.text.conversation import Conversations
 from autoload.text.encoding import BatchEncoding
 from autoload.text.legacy import OldNames
 from autoload.text.padding import pad_examples
-from autoload.text.plan import UNLIMITED, Plan, check_inputs, resolve
+from autoload.text.plan import UNLIMITED, Choice, Count, Plan, Tokens, check_inputs, resolve
 from autoload.text.saving import Saving
-from autoload.text.specials import NAMES, SpecialTokens, as_list, content, reject_unknown
+from autoload.text.specials import NAMES, SpecialTokens, as_list, reject_unknown
 
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -117,22 +117,22 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         add_special_tokens: bool = True,
         padding: Any = False,
         truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
+        max_length: Count = None,
+        stride: Tokens = 0,
         is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
+        pad_to_multiple_of: Count = None,
         padding_side: str | None = None,
         return_tensors: Any = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
+        return_token_type_ids: Choice = None,
+        return_attention_mask: Choice = None,
         return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         verbose: bool = True,
         *,
-        split_special_tokens: bool | None = None,
-        max_target_length: int | None = None,
+        split_special_tokens: Choice = None,
+        max_target_length: Count = None,
         tokenizer_kwargs: dict[str, Any] | None = None,
         **more: Any,
     ) -> BatchEncoding:
@@ -161,24 +161,27 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             more = self._own_arguments(more)
         if text is None and text_target is None:
             raise TokenizerError("Nothing to encode: pass text or text_target.", field="text")
-        settings = dict(
+        settings: dict[str, Any] = dict(
+            # what goes in
             add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            stride=stride,
-            is_split_into_words=is_split_into_words,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            return_tensors=return_tensors,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            return_overflowing_tokens=return_overflowing_tokens,
-            return_special_tokens_mask=return_special_tokens_mask,
-            return_offsets_mapping=return_offsets_mapping,
-            return_length=return_length,
-            verbose=verbose,
             split_special_tokens=split_special_tokens,
+            is_split_into_words=is_split_into_words,
+            # how long it gets
+            truncation=truncation,
+            stride=stride,
+            max_length=max_length,
+            padding_side=padding_side,
+            padding=padding,
+            pad_to_multiple_of=pad_to_multiple_of,
+            # what comes out
+            return_tensors=return_tensors,
+            return_length=return_length,
+            return_offsets_mapping=return_offsets_mapping,
+            return_attention_mask=return_attention_mask,
+            return_token_type_ids=return_token_type_ids,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_overflowing_tokens=return_overflowing_tokens,
+            verbose=verbose,
             **more,
         )
         encoding = None if text is None else self._encode(text, text_pair, **settings)
@@ -202,7 +205,9 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         import inspect
 
         known = inspect.signature(PreTrainedTokenizerBase.__call__).parameters
-        reject_unknown(f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")])
+        reject_unknown(
+            f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")]
+        )
         return given
 
     def _encode(
@@ -212,13 +217,13 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         *,
         padding: Any = False,
         truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        pad_to_multiple_of: int | None = None,
+        max_length: Count = None,
+        stride: Tokens = 0,
+        pad_to_multiple_of: Count = None,
         padding_side: str | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        split_special_tokens: bool | None = None,
+        return_token_type_ids: Choice = None,
+        return_attention_mask: Choice = None,
+        split_special_tokens: Choice = None,
         verbose: bool = True,
         is_split_into_words: bool = False,
         **outputs: Any,
@@ -248,7 +253,9 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         """Ids of a text, with special tokens; keywords as in a call."""
         return self(text, text_pair, **settings)["input_ids"]
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         raise NotImplementedError
 
@@ -358,6 +365,3 @@ def _limit(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 1:
         raise TokenizerError(f"model_max_length is {value!r}: expected a number above 0.", field="model_max_length")
     return UNLIMITED if value == float("inf") else int(value)
-
-
-__all__ = ["PreTrainedTokenizerBase", "content"]

@@ -77,7 +77,8 @@ ROBERTA = Recipe(
     pair="cls $A sep sep $B sep",
     defaults={"add_prefix_space": False, "trim_offsets": True},
 )
-NEOX = GPT2._replace(build="pipelines:neox",
+NEOX = GPT2._replace(
+    build="pipelines:neox",
     tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|padding|>"),
 )
 QWEN2 = Recipe(
@@ -139,9 +140,7 @@ MBART = Recipe(
 BIG_BIRD = Recipe(
     build="sentencepiece:plain",
     files=SPIECE,
-    tokens=_tokens(
-        bos="<s>", eos="</s>", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"
-    ),
+    tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"),
     single="cls $A sep",
     pair="cls $A sep $B:1 sep:1",
     fixed=True,
@@ -182,9 +181,7 @@ RECIPES: dict[str, Recipe] = {
         files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
     ),
     "CanineTokenizer": Recipe(
-        tokens=_tokens(
-            bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"
-        ),
+        tokens=_tokens(bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"),
         single="cls $A sep",
         pair="cls $A sep $B sep",
         names=["input_ids", "attention_mask", "token_type_ids"],
@@ -230,16 +227,15 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.lookup:MgpstrTokenizer",
     ),
     "PerceiverTokenizer": Recipe(
-        tokens=_tokens(
-            pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"
-        ),
+        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
         single="cls $A sep",
         pair="cls $A sep $B sep",
         defaults={"model_max_length": 2048},
         base="autoload.text.bytewise:PerceiverTokenizer",
     ),
     "PhobertTokenizer": PHOBERT,
-    "ProphetNetTokenizer": BERT._replace(files={"vocab_file": "prophetnet.tokenizer"},
+    "ProphetNetTokenizer": BERT._replace(
+        files={"vocab_file": "prophetnet.tokenizer"},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
         single="$A sep",
         pair="$A sep $B:1 sep:1",
@@ -280,14 +276,13 @@ RECIPES: dict[str, Recipe] = {
     "BartTokenizer": ROBERTA,
     "BertTokenizer": BERT,
     "BigBirdTokenizer": BIG_BIRD,
-    "BlenderbotTokenizer": ROBERTA._replace(single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
+    "BlenderbotTokenizer": ROBERTA._replace(
+        single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "CLIPTokenizer": Recipe(
         build="pipelines:clip",
         files=VOCAB_MERGES,
-        tokens=_tokens(
-            bos="<|startoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"
-        ),
+        tokens=_tokens(bos="<|startoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"),
         single="bos $A eos",
         pair="bos $A eos eos $B eos",
         roberta=True,
@@ -297,7 +292,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
     "CodeGenTokenizer": GPT2._replace(base="autoload.text.codegen:CodeGenTokenizer"),
-    "CodeLlamaTokenizer": LLAMA._replace(tokens={
+    "CodeLlamaTokenizer": LLAMA._replace(
+        tokens={
             **SENTENCE,
             **_tokens(prefix="▁<PRE>", middle="▁<MID>", suffix="▁<SUF>", eot="▁<EOT>", fill="<FILL_ME>"),
         },
@@ -350,9 +346,8 @@ RECIPES: dict[str, Recipe] = {
         tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>", chain_break="|")
     ),
     "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
-    "FunnelTokenizer": BERT._replace(tokens=_tokens(
-            bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"
-        ),
+    "FunnelTokenizer": BERT._replace(
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         single="cls:2 $A sep",
         pair="cls:2 $A sep $B:1 sep:1",
     ),
@@ -370,27 +365,48 @@ RECIPES: dict[str, Recipe] = {
     "LEDTokenizer": ROBERTA,
     "LasrTokenizer": T5,
     "LayoutLMTokenizer": BERT,
-    "LayoutLMv2Tokenizer": BERT._replace(base="autoload.text.layout:LayoutTokenizer", defaults={
-        **BERT.defaults, **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0],
-    }, names=["input_ids", "attention_mask", "token_type_ids"]),
-    "LayoutLMv3Tokenizer": ROBERTA._replace(base="autoload.text.layout:LayoutTokenizer", defaults={
-        "add_prefix_space": True, "trim_offsets": True, **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [0, 0, 0, 0], "pad_token_box": [0, 0, 0, 0],
-    }),
-    "LayoutXLMTokenizer": XLM_R._replace(base="autoload.text.layout:LayoutTokenizer", defaults={
-        **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0],
-    }),
+    "LayoutLMv2Tokenizer": BERT._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **BERT.defaults,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+        names=["input_ids", "attention_mask", "token_type_ids"],
+    ),
+    "LayoutLMv3Tokenizer": ROBERTA._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [0, 0, 0, 0],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
+    "LayoutXLMTokenizer": XLM_R._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
     "LxmertTokenizer": BERT,
-    "MBart50Tokenizer": MBART._replace(build="sentencepiece:mbart50",
+    "MBart50Tokenizer": MBART._replace(
+        build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
         base="autoload.text.translation:MBart50Tokenizer",
     ),
     "MBartTokenizer": MBART,
-    "MPNetTokenizer": BERT._replace(tokens={**FAIRSEQ, "unk_token": "[UNK]"},
+    "MPNetTokenizer": BERT._replace(
+        tokens={**FAIRSEQ, "unk_token": "[UNK]"},
         single="cls $A sep",
         pair="cls $A sep sep $B sep",
         lstrip_mask=True,
@@ -435,7 +451,8 @@ RECIPES: dict[str, Recipe] = {
     "Qwen2Tokenizer": QWEN2,
     "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
     "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
-    "RemBertTokenizer": ALBERT._replace(build="sentencepiece:plain",
+    "RemBertTokenizer": ALBERT._replace(
+        build="sentencepiece:plain",
         files={"vocab_file": "sentencepiece.model"},
         defaults={"do_lower_case": False, "keep_accents": True},
     ),
@@ -449,7 +466,8 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.translation:SeamlessM4TTokenizer",
     ),
     "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
-    "SplinterTokenizer": BERT._replace(tokens={**BRACKETS, "question_token": "[QUESTION]"},
+    "SplinterTokenizer": BERT._replace(
+        tokens={**BRACKETS, "question_token": "[QUESTION]"},
         pair="cls $A [QUESTION] . sep $B:1 sep:1",
     ),
     "SqueezeBertTokenizer": BERT,
@@ -461,7 +479,8 @@ RECIPES: dict[str, Recipe] = {
         fixed=True,
         defaults={"do_lower_case": True, "model_max_length": 64},
     ),
-    "UdopTokenizer": T5._replace(tokens={**T5.tokens, "sep_token": "</s>"},
+    "UdopTokenizer": T5._replace(
+        tokens={**T5.tokens, "sep_token": "</s>"},
         base="autoload.text.layout:LayoutTokenizer",
         defaults={"extra_ids": 0, **LAYOUT, "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0]},
     ),
@@ -474,7 +493,8 @@ RECIPES: dict[str, Recipe] = {
         defaults={"add_prefix_space": False, "language": None, "task": None, "predict_timestamps": False},
         base="autoload.text.whisper:WhisperTokenizer",
     ),
-    "XGLMTokenizer": XLM_R._replace(build="sentencepiece:xglm",
+    "XGLMTokenizer": XLM_R._replace(
+        build="sentencepiece:xglm",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
         single="sep $A",
         pair="sep $A sep sep $B",
@@ -484,9 +504,7 @@ RECIPES: dict[str, Recipe] = {
     "XLNetTokenizer": Recipe(
         build="sentencepiece:xlnet",
         files=SPIECE,
-        tokens=_tokens(
-            bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"
-        ),
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         extra=("<eop>", "<eod>"),
         single="$A sep cls:2",
         pair="$A sep $B:1 sep:1 cls:2",

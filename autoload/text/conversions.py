@@ -36,7 +36,10 @@ def folder() -> Path | None:
 
 
 def converted(
-    name: str, build: Callable[[dict[str, Path], dict[str, Any]], Tokenizer], paths: dict[str, Path], settings: dict[str, Any]
+    name: str,
+    build: Callable[[dict[str, Path], dict[str, Any]], Tokenizer],
+    paths: dict[str, Path],
+    settings: dict[str, Any],
 ) -> Tokenizer:
     """The pipeline that `build` makes from files; from the cache where it was made before.
 

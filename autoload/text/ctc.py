@@ -30,7 +30,9 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
     def _of_language(self, language: str) -> dict[str, int]:
         if language not in self._vocabularies:
             known = did_you_mean(language, self._vocabularies)
-            raise TokenizerError(f"target_lang={language!r}: this vocabulary has no such language{known}.", field="target_lang")
+            raise TokenizerError(
+                f"target_lang={language!r}: this vocabulary has no such language{known}.", field="target_lang"
+            )
         return self._vocabularies[language]
 
     def _finish(self, settings: dict[str, Any]) -> None:
@@ -127,13 +129,18 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         return CTCText(spelled) if output_char_offsets or output_word_offsets else spelled["text"]
 
     def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None, **options: Any
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **options: Any,
     ) -> Any:
         """Texts of a batch; with offsets a dictionary of lists."""
         texts = super().batch_decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **options)
-        if texts and isinstance(texts[0], dict):
-            return CTCText({key: [text[key] for text in texts] for key in texts[0]})
-        return texts
+        parts: list[Any] = texts
+        if parts and isinstance(parts[0], dict):
+            return CTCText({key: [part[key] for part in parts] for key in parts[0]})
+        return parts
 
     def _saved_vocabulary(self) -> dict[str, str | bytes]:
         vocab = self._vocabularies or self._vocab

@@ -74,7 +74,9 @@ def read_templates(files: Files, inline: Any) -> Any:
     if isinstance(inline, list):
         bad = [part for part in inline if not isinstance(part, dict) or not {"name", "template"} <= part.keys()]
         if bad:
-            raise ConfigError("chat_template", bad[0], "objects with `name` and `template`", where=f"{files.where}/{CONFIG}")
+            raise ConfigError(
+                "chat_template", bad[0], "objects with `name` and `template`", where=f"{files.where}/{CONFIG}"
+            )
         inline = {part["name"]: part["template"] for part in inline}
     if inline is not None and not isinstance(inline, (str, dict)):
         raise ConfigError("chat_template", inline, "a text", where=f"{files.where}/{CONFIG}")
@@ -180,7 +182,9 @@ def read_pipeline(path: Path) -> Tokenizer:
         overrides.check_template(rust, path)
     unknown = getattr(rust.model, "unk_token", None)
     if unknown is not None and rust.token_to_id(unknown) is None:
-        raise CorruptFile(f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=str(path))
+        raise CorruptFile(
+            f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=str(path)
+        )
     return rust
 
 
@@ -205,7 +209,9 @@ def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenize
         if not found:
             raise
         lacking = [name for key, name in recipe.files.items() if key not in found]
-        raise files.missing(lacking, f"{cls.__name__} needs it beside {', '.join(p.name for p in found.values())}") from e
+        raise files.missing(
+            lacking, f"{cls.__name__} needs it beside {', '.join(p.name for p in found.values())}"
+        ) from e
 
 
 def fill_defaults(cls: Any, settings: dict[str, Any], verbatim: bool) -> None:
@@ -313,7 +319,10 @@ def check_added(tokenizer: Any, added: dict[int, AddedToken]) -> None:
         if index >= size and token.content:
             found = tokenizer._rust.token_to_id(token.content)
             raise ConfigError(
-                f"added_tokens_decoder[{str(index)!r}]", token.content, f"an id below {size}, where it has {found}", where=CONFIG
+                f"added_tokens_decoder[{str(index)!r}]",
+                token.content,
+                f"an id below {size}, where it has {found}",
+                where=CONFIG,
             )
 
 
@@ -348,7 +357,9 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
         verbatim = False
     else:
         wanted = ", ".join(f"{key}=..." for key in (*cls.recipe.files, "tokenizer_file", "tokenizer_object"))
-        raise TokenizerError(f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file")
+        raise TokenizerError(
+            f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file"
+        )
     made = assemble(cls, rust, settings, given, verbatim)
     tokenizer.__dict__.update(made.__dict__)
 

@@ -9,6 +9,10 @@ from autoload.errors import ArgumentError, TokenizerError
 UNLIMITED = int(1e30)  # model_max_length of a tokenizer that names none
 LARGE = int(1e20)  # anything above means "no limit"
 
+Tokens = int  # a number of tokens
+Choice = bool | None  # None: what the tokenizer's own settings say
+Count = int | None  # None: no such number
+
 PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
 
@@ -170,9 +174,13 @@ def check_inputs(text: Any, pair: Any, is_split_into_words: bool) -> bool:
     else:
         batched = isinstance(text, (list, tuple))
     if batched and isinstance(pair, str):
-        raise ArgumentError("text is a batch and text_pair one text: expected as many pairs as texts.", name="text_pair")
+        raise ArgumentError(
+            "text is a batch and text_pair one text: expected as many pairs as texts.", name="text_pair"
+        )
     if batched and pair is not None and len(pair) != len(text):
-        raise TokenizerError(f"batch length of text: {len(text)} does not match that of text_pair: {len(pair)}.", field="text_pair")
+        raise TokenizerError(
+            f"batch length of text: {len(text)} does not match that of text_pair: {len(pair)}.", field="text_pair"
+        )
     return batched
 
 

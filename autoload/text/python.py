@@ -236,7 +236,9 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
 
     # -- encoding ---------------------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         split = settings.pop("split_special_tokens", self.split_special_tokens)
         tokens = self._tokens(text, split)
@@ -311,17 +313,13 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
             first,
             second,
             add_special_tokens=plan.add_special_tokens,
-            padding=False,
             truncation=cut.strategy if cut else False,
             max_length=cut.max_length if cut else None,
             stride=cut.stride if cut else 0,
-            pad_to_multiple_of=None,
-            padding_side=None,
+            return_attention_mask=False,  # the batch makes it, after padding
             return_token_type_ids=plan.return_token_type_ids,
-            return_attention_mask=False,
-            return_overflowing_tokens=plan.return_overflowing_tokens,
             return_special_tokens_mask=plan.return_special_tokens_mask,
-            return_length=False,
+            return_overflowing_tokens=plan.return_overflowing_tokens,
         )
         if plan.warn_length is not None and cut is None:
             self._warn_if_long(len(data["input_ids"]), plan.warn_length)

@@ -34,7 +34,9 @@ class Rows:
                 self.rows, is_pretokenized=plan.is_split_into_words, add_special_tokens=plan.add_special_tokens
             )
         except TypeError as e:
-            raise TokenizerError(f"Cannot encode {_culprit(self.rows)}: expected texts, or pairs of texts.", field="text") from e
+            raise TokenizerError(
+                f"Cannot encode {_culprit(self.rows)}: expected texts, or pairs of texts.", field="text"
+            ) from e
         except BaseException as e:
             if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
                 raise  # KeyboardInterrupt, SystemExit
@@ -77,9 +79,7 @@ class Rows:
         padding = self.plan.padding
         if padding is None:
             return rows
-        return [
-            fill(row, self.target - length, value, padding.side) for row, length in zip(rows, lengths, strict=True)
-        ]
+        return [fill(row, self.target - length, value, padding.side) for row, length in zip(rows, lengths, strict=True)]
 
     def encodings(self) -> list[Any]:
         """Complete encodings, padded as the columns are.

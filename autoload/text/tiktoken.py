@@ -68,10 +68,11 @@ def read_ranks(path: Path) -> list[bytes]:
 
 
 def _damaged(path: Path, data: bytes) -> CorruptFile:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not LINES.fullmatch(line + b"\n"):
-            break
-    return CorruptFile(f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path))
+    lines = enumerate(data.split(b"\n"), 1)
+    number, line = next((n, line) for n, line in lines if not LINES.fullmatch(line + b"\n"))
+    return CorruptFile(
+        f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path)
+    )
 
 
 def tiktoken(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
@@ -89,7 +90,9 @@ def tekken(path: Path) -> Tokenizer:
     split = config.get("pattern")
     if not isinstance(split, str):
         raise ConfigError("config.pattern", split, "a regular expression", where=str(path))
-    listed = data.get("special_tokens") or [{"rank": rank, "token_str": text} for rank, text in enumerate(TEKKEN_SPECIAL)]
+    listed = data.get("special_tokens") or [
+        {"rank": rank, "token_str": text} for rank, text in enumerate(TEKKEN_SPECIAL)
+    ]
     specials = [f"<SPECIAL_{index}>" for index in range(count)]
     with reading(path, "tekken file"):
         for token in listed:

@@ -35,7 +35,9 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     def _set_template(self, code: str) -> None:
         if self._rust.token_to_id(code) is None:
             known = [token for token in self._extra if "_" in token]
-            raise TokenizerError(f"{code!r} is no language of this tokenizer{did_you_mean(code, known)}.", field="src_lang")
+            raise TokenizerError(
+                f"{code!r} is no language of this tokenizer{did_you_mean(code, known)}.", field="src_lang"
+            )
         self._rust.post_processor = templates.write(self._rust, *self._frame(code))
         self._changed()
 
@@ -77,7 +79,8 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     @property
     def lang_code_to_id(self) -> dict[str, int]:
         """Language code -> id."""
-        return {code: self._rust.token_to_id(code) for code in self._extra if self._rust.token_to_id(code) is not None}
+        known = self.get_vocab()
+        return {code: known[code] for code in self._extra if code in known}
 
     def _encode_target(self, text: Any, pair: Any, settings: dict[str, Any]) -> BatchEncoding:
         return self._twin(self._tgt_lang or self._src_lang)._encode(text, pair, **settings)

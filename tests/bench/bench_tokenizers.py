@@ -44,7 +44,10 @@ def start_up(kind: str, path: Path, repeats: int, cache: str) -> float:
     """Seconds that import and load take in a new process, the interpreter's own start not counted."""
     code = f"import time; start = time.perf_counter(); {STARTS[kind].format(path=str(path))}; print(time.perf_counter() - start)"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "AUTOLOAD_CACHE": cache}
-    runs = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True) for _ in range(repeats)]
+    runs = [
+        subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        for _ in range(repeats)
+    ]
     return min(float(run.stdout) for run in runs)
 
 
@@ -81,7 +84,9 @@ def main() -> None:
     for name in options.directory or DEFAULT:
         path = SHARED / name
         seconds = {kind: start_up(kind, path, 5, "off") for kind in kinds}
-        line = "  ".join(f"{kind} {value * 1e3:.0f} ms ({value / seconds['rust']:.2f})" for kind, value in seconds.items())
+        line = "  ".join(
+            f"{kind} {value * 1e3:.0f} ms ({value / seconds['rust']:.2f})" for kind, value in seconds.items()
+        )
         print(f"{name:32} import+load  {line}")
         for what, bare, others in calls(path, options.reference):
             line = "  ".join(f"{kind} {value * 1e6:.1f} us ({value / bare:.2f})" for kind, value in others.items())

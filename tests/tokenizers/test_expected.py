@@ -34,7 +34,11 @@ def test_rows_differ_where_the_table_says(directory: str, listed: Counter[tuple[
 
 def test_nearly_all_ids_are_the_right_ones() -> None:
     """Of the texts, those whose ids are not what section 8 says are few, and all in the table."""
-    texts = [row for row in all_rows() if row["case"] == "text" and row["dir"] not in ("spm_fixture/nllb", "spm_fixture/rembert")]
+    texts = [
+        row
+        for row in all_rows()
+        if row["case"] == "text" and row["dir"] not in ("spm_fixture/nllb", "spm_fixture/rembert")
+    ]
     wrong = [(row["dir"], row["name"]) for row in texts if wrong_ids(row)]
     assert len(texts) > 1500 and len(wrong) <= 20, wrong
 
