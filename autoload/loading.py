@@ -434,6 +434,7 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32 = tuple(getattr(model, "keep_fp32", ()))
+        self.modules = dict(model.named_modules())
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
@@ -471,7 +472,7 @@ class _Putter:
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
-        module = self.model.get_submodule(path)
+        module = self.modules[path]
         if leaf in module._buffers:
             module._buffers[leaf] = tensor
         else:
@@ -481,11 +482,11 @@ class _Putter:
 
     def share(self, target: str, source: str) -> None:
         path, _, leaf = target.rpartition(".")
-        self.model.get_submodule(path)._parameters[leaf] = self.model.get_parameter(source)
+        self.modules[path]._parameters[leaf] = self.model.get_parameter(source)
 
     def move_computed(self) -> None:
         """Bring tables that are computed, not loaded, to where the parameters are."""
-        for path, module in self.model.named_modules():
+        for path, module in self.modules.items():
             for leaf in module._non_persistent_buffers_set:
                 buffer = module._buffers[leaf]
                 device = self._device(f"{path}.{leaf}")
@@ -507,7 +508,7 @@ class _Putter:
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():
-            module = self.model.get_submodule(path)
+            module = self.modules[path]
             kept = {k: p.detach().clone() for k, p in module._parameters.items() if p is not None and k not in leaves}
             init_module(module, std)
             with torch.no_grad():
