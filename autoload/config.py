@@ -83,8 +83,8 @@ class _NoField(AttributeError):
     """Looks for the name that was meant only when it is shown: most are raised by a `getattr` with a default."""
 
     def __str__(self) -> str:
-        fields = getattr(self.obj, "__dict__", {})
-        hint = did_you_mean(self.name, fields) if not self.name.startswith("_") else ""
+        name, fields = self.name or "_", getattr(self.obj, "__dict__", {})
+        hint = did_you_mean(name, fields) if not name.startswith("_") else ""
         return f"{self.args[0]}{hint}"
 
 

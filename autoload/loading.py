@@ -168,11 +168,10 @@ def parse_header(
     for name, tensor in header.items():
         try:
             dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-            whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                raise ValueError
         except (TypeError, KeyError, ValueError):
-            whole = False
-        if not whole:
-            raise damaged(f"its header does not describe the tensor {name!r}")
+            raise damaged(f"its header does not describe the tensor {name!r}") from None
         if dtype not in DTYPES:
             raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
         count = math.prod(shape)
@@ -433,7 +432,7 @@ class _Putter:
         device: torch.device | Callable[[str], torch.device] | None,
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
-        self.keep_fp32 = tuple(getattr(model, "keep_fp32", ()))
+        self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
         self.modules = dict(model.named_modules())
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
@@ -497,7 +496,7 @@ class _Putter:
         """Fresh values for parameters that no file has, and for computed buffers that stayed on the meta device."""
         if not missing:
             return
-        config = getattr(self.model, "config", None)
+        config: Any = getattr(self.model, "config", None)
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         std = getattr(text, "initializer_range", 0.02)
         names: dict[str, set[str]] = {}

@@ -191,7 +191,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
             pad_to_multiple_of: round the number up.
             mean_resizing: False fills new rows as a fresh model would.
         """
-        old = self.get_input_embeddings()
+        old: Any = self.get_input_embeddings()
         count = old.num_embeddings if new_num_tokens is None else new_num_tokens
         if pad_to_multiple_of:
             count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
@@ -204,7 +204,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         table.weight.requires_grad_(old.weight.requires_grad)
         _resize_rows(table.weight, old.weight, mean_resizing, std)
         self.set_input_embeddings(table)
-        head = self.get_output_embeddings()
+        head: Any = self.get_output_embeddings()
         if head is not None:
             new = nn.Linear(head.in_features, count, head.bias is not None, head.weight.device, head.weight.dtype)
             _resize_rows(new.weight, head.weight, mean_resizing, std)
@@ -345,10 +345,10 @@ def init_module(module: nn.Module, std: float) -> None:
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
         elif "Norm" in type(module).__name__:
-            if getattr(module, "bias", None) is not None:
-                module.bias.zero_()
-            if getattr(module, "weight", None) is not None:
-                module.weight.fill_(0.0 if "ZeroCentred" in type(module).__name__ else 1.0)
+            if isinstance(bias := getattr(module, "bias", None), Tensor):
+                bias.zero_()
+            if isinstance(weight := getattr(module, "weight", None), Tensor):
+                weight.fill_(0.0 if "ZeroCentred" in type(module).__name__ else 1.0)
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

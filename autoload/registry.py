@@ -376,5 +376,6 @@ def _read_entry_points() -> None:
         from importlib.metadata import entry_points
 
         for point in entry_points(group="autoload.models"):
-            description = point.load()
-            register(point.name, **(description() if callable(description) else description))
+            found: Any = point.load()
+            description: Any = found() if callable(found) else found
+            register(point.name, **description)

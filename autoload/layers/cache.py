@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 BLOCK = 256  # a growing cache makes room for this many steps at once
 
@@ -355,6 +356,6 @@ def _unflatten(pairs: Any, windows: Any) -> DynamicCache:
     return cache
 
 
-torch.utils._pytree.register_pytree_node(
+_pytree.register_pytree_node(
     DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache"
 )
