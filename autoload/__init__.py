@@ -13,6 +13,7 @@ REFERENCE_VERSION = "5.23.0"  # the release of transformers whose files and beha
 _HOME: dict[str, str] = {
     **dict.fromkeys(("AutoConfig",), "autoload.auto"),
     **dict.fromkeys(("AutoTokenizer",), "autoload.text.auto"),
+    **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),
     **dict.fromkeys(("PreTrainedTokenizerFast",), "autoload.text.fast"),

@@ -29,16 +29,36 @@ from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringM
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
 from autoload.registry import register as register
+from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
 from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
+from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
+from autoload.models import bert_heads as _models_bert_heads
+from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_gated as _models_decoder_gated
+from autoload.models import decoder_mrope as _models_decoder_mrope
+from autoload.models import decoder_plain as _models_decoder_plain
+from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
+from autoload.models import electra as _models_electra
+from autoload.models import esm as _models_esm
 from autoload.models import gpt as _models_gpt
+from autoload.models import gpt_alibi as _models_gpt_alibi
+from autoload.models import gpt_decoder as _models_gpt_decoder
+from autoload.models import gpt_fairseq as _models_gpt_fairseq
+from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import modernbert as _models_modernbert
+from autoload.models import nomic_bert as _models_nomic_bert
+from autoload.models import roberta as _models_roberta
+from autoload.models import roc_bert as _models_roc_bert
+from autoload.models import splinter as _models_splinter
 
 __version__: str
 REFERENCE_VERSION: str
@@ -458,6 +478,70 @@ class AutoModelForZeroShotImageClassification(_Auto[PreTrainedModel]):
 class AutoModelForZeroShotObjectDetection(_Auto[PreTrainedModel]):
     """For boxes for texts."""
 
+class AlbertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    embedding_size: int
+    num_hidden_groups: int
+    inner_group_num: int
+    classifier_dropout_prob: float
+
+class ApertusConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+
+class ArceeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: Any
+
 class BertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -472,13 +556,94 @@ class BertConfig(PreTrainedConfig):
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int
-    use_cache: bool
-    classifier_dropout: Any
-    is_decoder: bool
-    add_cross_attention: bool
     bos_token_id: Any
     eos_token_id: Any
     tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class BertGenerationConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+
+class BioGptConfig(PreTrainedConfig):
+    use_cache: bool
+    layerdrop: float
+    tie_word_embeddings: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    scale_embedding: bool
+    activation_dropout: float
+
+class BitNetConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+
+class BloomConfig(PreTrainedConfig):
+    layer_norm_epsilon: float
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    hidden_dropout: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    hidden_size: int
+    n_layer: int
+    n_head: int
+    bos_token_id: int
+    eos_token_id: int
+    apply_residual_connection_post_layernorm: bool
+    pretraining_tp: int
+    slow_but_exact: bool
+    num_hidden_layers: int
+    num_attention_heads: int
 
 class CamembertConfig(PreTrainedConfig):
     vocab_size: int
@@ -494,13 +659,37 @@ class CamembertConfig(PreTrainedConfig):
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int
-    use_cache: bool
-    classifier_dropout: Any
-    is_decoder: bool
-    add_cross_attention: bool
     bos_token_id: int
     eos_token_id: int
     tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class CodeGenConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    n_inner: Any
+    activation_function: str
+    use_cache: bool
+    tie_word_embeddings: bool
+    rotary_dim: int
+    n_ctx: int
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
 
 class CohereConfig(PreTrainedConfig):
     vocab_size: int
@@ -524,6 +713,215 @@ class CohereConfig(PreTrainedConfig):
     layer_norm_eps: float
     use_qk_norm: bool
 
+class Cohere2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    logit_scale: float
+    layer_norm_eps: float
+    sliding_window: int
+    layer_types: Any
+
+class CohereCompassTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    logit_scale: Any
+    layer_norm_eps: float
+    sliding_window: int
+    layer_types: Any
+    pooling: Any
+
+class Cosmos3EdgeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: int
+
+class CTRLConfig(PreTrainedConfig):
+    use_cache: bool
+    tie_word_embeddings: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    dff: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class CwmConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: int
+    sliding_window: int
+    layer_types: Any
+
+class Data2VecTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class DebertaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    relative_attention: bool
+    max_relative_positions: int
+    position_biased_input: bool
+    pos_att_type: Any
+    pooler_dropout: float
+    pooler_hidden_act: str
+    legacy: bool
+
+class DebertaV2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    relative_attention: bool
+    max_relative_positions: int
+    position_biased_input: bool
+    pos_att_type: Any
+    pooler_dropout: float
+    pooler_hidden_act: str
+    legacy: bool
+
+class DiffLlamaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    lambda_std_dev: float
+    head_dim: Any
+
 class DistilBertConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -546,6 +944,26 @@ class DistilBertConfig(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
 
+class DPRConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    is_decoder: bool
+    add_cross_attention: bool
+    projection_dim: int
+
 class ElectraConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -560,18 +978,137 @@ class ElectraConfig(PreTrainedConfig):
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int
-    use_cache: bool
-    classifier_dropout: Any
-    is_decoder: bool
-    add_cross_attention: bool
     bos_token_id: Any
     eos_token_id: Any
     tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
     summary_type: str
     summary_use_proj: bool
     summary_activation: str
     summary_last_dropout: float
     embedding_size: int
+
+class ErnieConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    task_type_vocab_size: int
+    use_task_id: bool
+
+class Ernie4_5Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    use_bias: bool
+    head_dim: int
+
+class EsmConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    mask_token_id: Any
+    rope_theta: float
+    position_embedding_type: str
+    emb_layer_norm_before: Any
+    token_dropout: bool
+    is_folding_model: bool
+    esmfold_config: Any
+    vocab_list: Any
+
+class Exaone4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    sliding_window: int
+    sliding_window_pattern: int
+    layer_types: Any
+
+class FalconConfig(PreTrainedConfig):
+    layer_norm_epsilon: float
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    hidden_dropout: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_ln_in_parallel_attn: Any
+    num_kv_heads: Any
+    alibi: bool
+    new_decoder_architecture: bool
+    multi_query: bool
+    parallel_attn: bool
+    bias: bool
+    max_position_embeddings: int
+    rope_parameters: Any
+    bos_token_id: int
+    eos_token_id: int
+    ffn_hidden_size: Any
+    activation: str
 
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -622,33 +1159,272 @@ class Gemma2Config(PreTrainedConfig):
     final_logit_softcapping: float
     attn_logit_softcapping: float
 
+class Gemma3TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
+    use_bidirectional_attention: bool
+
+class GlmConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+
+class Glm4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+
+class Glm4vTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    rope_parameters: Any
+    attention_dropout: float
+
+class GlmImageTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    vision_vocab_size: int
+    attention_bias: bool
+    eos_token_id: int
+
+class GlmOcrTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    rope_parameters: Any
+    attention_dropout: float
+
 class GPT2Config(PreTrainedConfig):
     vocab_size: int
     n_positions: int
     n_embd: int
     n_layer: int
     n_head: int
-    n_inner: Any
-    activation_function: str
     resid_pdrop: float
     embd_pdrop: float
     attn_pdrop: float
     layer_norm_epsilon: float
     initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    n_inner: Any
+    activation_function: str
+    scale_attn_weights: bool
+    use_cache: bool
+    scale_attn_by_inverse_layer_idx: bool
+    reorder_and_upcast_attn: bool
+    add_cross_attention: bool
+    tie_word_embeddings: bool
     summary_type: str
     summary_use_proj: bool
     summary_activation: Any
     summary_proj_to_labels: bool
     summary_first_dropout: float
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class GPTBigCodeConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    n_inner: Any
+    activation_function: str
     scale_attn_weights: bool
+    use_cache: bool
+    add_cross_attention: bool
+    tie_word_embeddings: bool
+    attention_softmax_in_fp32: bool
+    scale_attention_softmax_in_fp32: bool
+    multi_query: bool
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class GPTNeoConfig(PreTrainedConfig):
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    vocab_size: int
+    max_position_embeddings: int
+    hidden_size: int
+    num_layers: int
+    attention_types: Any
+    num_heads: int
+    intermediate_size: Any
+    window_size: int
+    activation_function: str
+    resid_dropout: float
+    embed_dropout: float
+    attention_dropout: float
+    classifier_dropout: float
+    use_cache: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class GPTNeoXConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    attention_dropout: float
+    hidden_dropout: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
     use_cache: bool
     bos_token_id: int
     eos_token_id: int
     pad_token_id: Any
-    scale_attn_by_inverse_layer_idx: bool
-    reorder_and_upcast_attn: bool
-    add_cross_attention: bool
+    rope_parameters: Any
+    is_decoder: bool
+    intermediate_size: int
+    classifier_dropout: float
     tie_word_embeddings: bool
+    use_parallel_residual: bool
+    attention_bias: bool
+
+class GPTNeoXJapaneseConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    attention_dropout: float
+    hidden_dropout: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    use_cache: bool
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    rope_parameters: Any
+    is_decoder: bool
+    intermediate_multiple_size: int
+    tie_word_embeddings: bool
+
+class GPTJConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    n_inner: Any
+    activation_function: str
+    use_cache: bool
+    tie_word_embeddings: bool
+    rotary_dim: int
     hidden_size: int
     max_position_embeddings: int
     num_attention_heads: int
@@ -679,6 +1455,294 @@ class GraniteConfig(PreTrainedConfig):
     residual_multiplier: float
     attention_multiplier: float
 
+class GraniteDoclingTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+
+class GraniteSWAConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+    sliding_window: int
+    layer_types: Any
+    layer_rope_theta: Any
+
+class GteConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    classifier_dropout: Any
+    rope_parameters: Any
+
+class HeliumConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    mlp_bias: bool
+
+class HunYuanDenseV1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    eod_token_id: int
+    pretraining_tp: int
+    head_dim: Any
+
+class HunYuanVLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    eod_token_id: int
+    pretraining_tp: int
+    head_dim: Any
+    sep_token_id: int
+    attention_head_dim: Any
+    org_vocab_size: int
+    pad_id: int
+
+class HyperCLOVAXConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: Any
+    head_dim: Any
+    use_post_norm: bool
+
+class ImageGPTConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: Any
+    eos_token_id: Any
+    pad_token_id: Any
+    n_inner: Any
+    activation_function: str
+    scale_attn_weights: bool
+    use_cache: bool
+    scale_attn_by_inverse_layer_idx: bool
+    reorder_and_upcast_attn: bool
+    add_cross_attention: bool
+    tie_word_embeddings: bool
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class InternLM3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: int
+    qkv_bias: bool
+    bias: bool
+
+class IQuestCoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: int
+
+class Jais2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: Any
+    layer_norm_eps: float
+
+class JinaEmbeddingsV3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    classifier_dropout: Any
+    rope_parameters: Any
+    use_cache: bool
+
 class LlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -702,6 +1766,70 @@ class LlamaConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class MegatronBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+
+class MinistralConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: Any
+    sliding_window: int
+    layer_types: Any
+
+class Ministral3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    sliding_window: Any
+
 class MistralConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -723,6 +1851,201 @@ class MistralConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class ModernBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_activation: str
+    max_position_embeddings: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    norm_eps: float
+    norm_bias: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: int
+    cls_token_id: int
+    sep_token_id: int
+    attention_bias: bool
+    attention_dropout: float
+    layer_types: Any
+    rope_parameters: Any
+    local_attention: int
+    embedding_dropout: float
+    mlp_bias: bool
+    mlp_dropout: float
+    decoder_bias: bool
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    classifier_activation: str
+    deterministic_flash_attn: bool
+    sparse_prediction: bool
+    sparse_pred_ignore_index: int
+    tie_word_embeddings: bool
+
+class ModernBertDecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_activation: str
+    max_position_embeddings: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    norm_eps: float
+    norm_bias: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: int
+    cls_token_id: int
+    sep_token_id: int
+    attention_bias: bool
+    attention_dropout: float
+    layer_types: Any
+    rope_parameters: Any
+    local_attention: int
+    embedding_dropout: float
+    mlp_bias: bool
+    mlp_dropout: float
+    decoder_bias: bool
+    classifier_dropout: float
+    classifier_bias: bool
+    classifier_activation: str
+    tie_word_embeddings: bool
+    use_cache: bool
+
+class MPNetConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    relative_attention_num_buckets: int
+
+class MptConfig(PreTrainedConfig):
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: Any
+    eos_token_id: Any
+    pad_token_id: Any
+    d_model: int
+    n_heads: int
+    n_layers: int
+    expansion_ratio: int
+    max_seq_len: int
+    vocab_size: int
+    resid_pdrop: float
+    emb_pdrop: float
+    learned_pos_emb: bool
+    attn_config: Any
+    init_device: str
+    logit_scale: Any
+    no_bias: bool
+    embedding_fraction: float
+    norm_type: str
+    use_cache: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class NanoChatConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    final_logit_softcapping: float
+
+class NemotronConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    norm_eps: float
+    mlp_bias: bool
+
+class NomicBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    classifier_dropout: Any
+    rope_parameters: Any
+    head_dim: Any
+
+class OlmoConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    clip_qkv: Any
+
 class Olmo2Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -742,6 +2065,119 @@ class Olmo2Config(PreTrainedConfig):
     rope_parameters: Any
     attention_dropout: float
     attention_bias: bool
+
+class Olmo3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    sliding_window: int
+    layer_types: Any
+
+class OpenAIGPTConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: Any
+    summary_proj_to_labels: bool
+    summary_first_dropout: float
+    bos_token_id: Any
+    eos_token_id: Any
+    pad_token_id: Any
+    afn: str
+    tie_word_embeddings: bool
+    hidden_size: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class OPTConfig(PreTrainedConfig):
+    use_cache: bool
+    layerdrop: float
+    tie_word_embeddings: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    ffn_dim: int
+    max_position_embeddings: int
+    do_layer_norm_before: bool
+    _remove_final_layer_norm: bool
+    word_embed_proj_dim: Any
+    dropout: float
+    attention_dropout: float
+    num_attention_heads: int
+    activation_function: str
+    init_std: float
+    enable_bias: bool
+    layer_norm_elementwise_affine: bool
+
+class PersimmonConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    layer_norm_eps: float
+    qk_layernorm: bool
+    hidden_dropout: float
+
+class PhiConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    resid_pdrop: float
+    embd_pdrop: float
+    layer_norm_eps: float
+    qk_layernorm: bool
 
 class Phi3Config(PreTrainedConfig):
     vocab_size: int
@@ -789,6 +2225,50 @@ class Qwen2Config(PreTrainedConfig):
     max_window_layers: int
     layer_types: Any
 
+class Qwen2_5_VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    use_sliding_window: bool
+    sliding_window: int
+    max_window_layers: int
+    layer_types: Any
+
+class Qwen2VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    use_sliding_window: bool
+    sliding_window: int
+    max_window_layers: int
+    layer_types: Any
+
 class Qwen3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -814,6 +2294,48 @@ class Qwen3Config(PreTrainedConfig):
     attention_bias: bool
     head_dim: int
 
+class Qwen3VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+
+class RemBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    input_embedding_size: int
+    output_embedding_size: int
+    classifier_dropout_prob: float
+
 class RobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -828,13 +2350,251 @@ class RobertaConfig(PreTrainedConfig):
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int
-    use_cache: bool
-    classifier_dropout: Any
-    is_decoder: bool
-    add_cross_attention: bool
     bos_token_id: int
     eos_token_id: int
     tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class RobertaPreLayerNormConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class RoCBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    enable_pronunciation: bool
+    enable_shape: bool
+    pronunciation_embed_dim: int
+    pronunciation_vocab_size: int
+    shape_embed_dim: int
+    shape_vocab_size: int
+    concat_input: bool
+
+class RoFormerConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    embedding_size: Any
+    rotary_value: bool
+
+class SeedOssConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    pretraining_tp: int
+    attention_bias: bool
+    attention_out_bias: bool
+    residual_dropout: float
+    mlp_bias: bool
+    head_dim: int
+
+class SmolLM3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    use_sliding_window: bool
+    sliding_window: Any
+    no_rope_layers: Any
+    no_rope_layer_interval: int
+    layer_types: Any
+    mlp_bias: bool
+
+class SplinterConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    question_token_id: int
+
+class StableLmConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    layer_norm_eps: float
+    use_qkv_bias: bool
+    qk_layernorm: bool
+    use_parallel_residual: bool
+    hidden_dropout: float
+
+class Starcoder2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    norm_epsilon: float
+    sliding_window: Any
+    residual_dropout: float
+    embedding_dropout: float
+    use_bias: bool
+
+class VaultGemmaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    attn_logit_softcapping: float
+
+class XGLMConfig(PreTrainedConfig):
+    use_cache: bool
+    layerdrop: float
+    tie_word_embeddings: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    vocab_size: int
+    max_position_embeddings: int
+    d_model: int
+    ffn_dim: int
+    num_layers: int
+    attention_heads: int
+    activation_function: str
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    decoder_start_token_id: int
+    add_cross_attention: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class XLMRobertaConfig(PreTrainedConfig):
     vocab_size: int
@@ -850,18 +2610,85 @@ class XLMRobertaConfig(PreTrainedConfig):
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int
-    use_cache: bool
-    classifier_dropout: Any
-    is_decoder: bool
-    add_cross_attention: bool
     bos_token_id: int
     eos_token_id: int
     tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class XLMRobertaXLConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+
+class AlbertModel(_Loads, _models_bert.Model):
+    config: AlbertConfig
+
+class AlbertForMaskedLM(_Loads, _models_albert.MaskedLM):
+    config: AlbertConfig
+
+class AlbertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: AlbertConfig
+
+class AlbertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: AlbertConfig
+
+class AlbertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: AlbertConfig
+
+class AlbertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: AlbertConfig
+
+class AlbertForPreTraining(_Loads, _models_albert.PreTraining):
+    config: AlbertConfig
+
+class ApertusModel(_Loads, _models_decoder.Model):
+    config: ApertusConfig
+
+class ApertusForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: ApertusConfig
+
+class ApertusForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: ApertusConfig
+
+class ArceeModel(_Loads, _models_decoder.Model):
+    config: ArceeConfig
+
+class ArceeForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: ArceeConfig
+
+class ArceeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: ArceeConfig
+
+class ArceeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: ArceeConfig
+
+class ArceeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: ArceeConfig
 
 class BertModel(_Loads, _models_bert.Model):
     config: BertConfig
 
-class BertForMaskedLM(_Loads, _models_bert.MaskedLM):
+class BertForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
     config: BertConfig
 
 class BertForSequenceClassification(_Loads, _heads.PooledClassification):
@@ -876,19 +2703,58 @@ class BertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class BertForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: BertConfig
 
-class BertLMHeadModel(_Loads, _models_bert.CausalLM):
+class BertLMHeadModel(_Loads, _models_bert_heads.CausalLM):
     config: BertConfig
 
-class BertForPreTraining(_Loads, _models_bert.PreTraining):
+class BertForPreTraining(_Loads, _models_bert_heads.PreTraining):
     config: BertConfig
 
-class BertForNextSentencePrediction(_Loads, _models_bert.NextSentencePrediction):
+class BertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: BertConfig
+
+class BertGenerationEncoder(_Loads, _models_bert.Model):
+    config: BertGenerationConfig
+
+class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
+    config: BertGenerationConfig
+
+class BioGptModel(_Loads, _models_gpt_fairseq.Model):
+    config: BioGptConfig
+
+class BioGptForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: BioGptConfig
+
+class BioGptForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: BioGptConfig
+
+class BioGptForTokenClassification(_Loads, _models_gpt_fairseq.MaskedTokenClassification):
+    config: BioGptConfig
+
+class BitNetModel(_Loads, _models_decoder.Model):
+    config: BitNetConfig
+
+class BitNetForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: BitNetConfig
+
+class BloomModel(_Loads, _models_gpt_alibi.BloomModel):
+    config: BloomConfig
+
+class BloomForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: BloomConfig
+
+class BloomForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: BloomConfig
+
+class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: BloomConfig
+
+class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: BloomConfig
 
 class CamembertModel(_Loads, _models_bert.Model):
     config: CamembertConfig
 
-class CamembertForMaskedLM(_Loads, _models_bert.RobertaMaskedLM):
+class CamembertForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
     config: CamembertConfig
 
 class CamembertForSequenceClassification(_Loads, _heads.FirstTokenClassification):
@@ -903,14 +2769,122 @@ class CamembertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class CamembertForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CamembertConfig
 
-class CamembertForCausalLM(_Loads, _models_bert.RobertaCausalLM):
+class CamembertForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: CamembertConfig
+
+class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
+    config: CodeGenConfig
+
+class CodeGenForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: CodeGenConfig
 
 class CohereModel(_Loads, _models_decoder.Model):
     config: CohereConfig
 
 class CohereForCausalLM(_Loads, _models_decoder.CausalLM):
     config: CohereConfig
+
+class Cohere2Model(_Loads, _models_decoder.Model):
+    config: Cohere2Config
+
+class Cohere2ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Cohere2Config
+
+class CohereCompassTextModel(_Loads, _models_decoder_mrope.CompassModel):
+    config: CohereCompassTextConfig
+
+class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: CohereCompassTextConfig
+
+class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
+    config: CohereCompassTextConfig
+
+class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
+    config: Cosmos3EdgeTextConfig
+
+class CTRLModel(_Loads, _models_gpt_fairseq.CTRLModel):
+    config: CTRLConfig
+
+class CTRLLMHeadModel(_Loads, _models_gpt_decoder.CausalLM):
+    config: CTRLConfig
+
+class CTRLForSequenceClassification(_Loads, _models_gpt_fairseq.CTRLSequenceClassification):
+    config: CTRLConfig
+
+class CwmModel(_Loads, _models_decoder.Model):
+    config: CwmConfig
+
+class CwmForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: CwmConfig
+
+class Data2VecTextModel(_Loads, _models_bert.Model):
+    config: Data2VecTextConfig
+
+class Data2VecTextForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: Data2VecTextConfig
+
+class Data2VecTextForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: Data2VecTextConfig
+
+class Data2VecTextForTokenClassification(_Loads, _heads.TokenClassification):
+    config: Data2VecTextConfig
+
+class Data2VecTextForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: Data2VecTextConfig
+
+class Data2VecTextForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: Data2VecTextConfig
+
+class Data2VecTextForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
+    config: Data2VecTextConfig
+
+class DebertaModel(_Loads, _models_bert.Model):
+    config: DebertaConfig
+
+class DebertaForMaskedLM(_Loads, _models_deberta.MaskedLM):
+    config: DebertaConfig
+
+class DebertaForSequenceClassification(_Loads, _models_deberta.SequenceClassification):
+    config: DebertaConfig
+
+class DebertaForTokenClassification(_Loads, _heads.TokenClassification):
+    config: DebertaConfig
+
+class DebertaForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: DebertaConfig
+
+class DebertaV2Model(_Loads, _models_bert.Model):
+    config: DebertaV2Config
+
+class DebertaV2ForMaskedLM(_Loads, _models_deberta.MaskedLM):
+    config: DebertaV2Config
+
+class DebertaV2ForSequenceClassification(_Loads, _models_deberta.SequenceClassification):
+    config: DebertaV2Config
+
+class DebertaV2ForTokenClassification(_Loads, _heads.TokenClassification):
+    config: DebertaV2Config
+
+class DebertaV2ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: DebertaV2Config
+
+class DebertaV2ForMultipleChoice(_Loads, _models_deberta.DebertaMultipleChoice):
+    config: DebertaV2Config
+
+class DiffLlamaModel(_Loads, _models_decoder.Model):
+    config: DiffLlamaConfig
+
+class DiffLlamaForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: DiffLlamaConfig
+
+class DiffLlamaForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DiffLlamaConfig
+
+class DiffLlamaForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: DiffLlamaConfig
+
+class DiffLlamaForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: DiffLlamaConfig
 
 class DistilBertModel(_Loads, _models_distilbert.Model):
     config: DistilBertConfig
@@ -930,13 +2904,16 @@ class DistilBertForQuestionAnswering(_Loads, _models_distilbert.DistilQuestionAn
 class DistilBertForMultipleChoice(_Loads, _models_distilbert.DistilMultipleChoice):
     config: DistilBertConfig
 
-class ElectraModel(_Loads, _models_bert.Model):
+class DPRQuestionEncoder(_Loads, _models_bert_kin.DPRQuestionEncoder):
+    config: DPRConfig
+
+class ElectraModel(_Loads, _models_bert.ProjectedModel):
     config: ElectraConfig
 
-class ElectraForMaskedLM(_Loads, _models_bert.ElectraMaskedLM):
+class ElectraForMaskedLM(_Loads, _models_electra.ElectraMaskedLM):
     config: ElectraConfig
 
-class ElectraForSequenceClassification(_Loads, _models_bert.ElectraClassification):
+class ElectraForSequenceClassification(_Loads, _models_electra.ElectraClassification):
     config: ElectraConfig
 
 class ElectraForTokenClassification(_Loads, _heads.TokenClassification):
@@ -945,14 +2922,89 @@ class ElectraForTokenClassification(_Loads, _heads.TokenClassification):
 class ElectraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: ElectraConfig
 
-class ElectraForMultipleChoice(_Loads, _models_bert.ElectraMultipleChoice):
+class ElectraForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
     config: ElectraConfig
 
-class ElectraForCausalLM(_Loads, _models_bert.ElectraCausalLM):
+class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
     config: ElectraConfig
 
-class ElectraForPreTraining(_Loads, _models_bert.ElectraPreTraining):
+class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
+
+class ErnieModel(_Loads, _models_bert.Model):
+    config: ErnieConfig
+
+class ErnieForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: ErnieConfig
+
+class ErnieForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: ErnieConfig
+
+class ErnieForTokenClassification(_Loads, _heads.TokenClassification):
+    config: ErnieConfig
+
+class ErnieForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: ErnieConfig
+
+class ErnieForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: ErnieConfig
+
+class ErnieForCausalLM(_Loads, _models_bert_heads.CausalLM):
+    config: ErnieConfig
+
+class ErnieForPreTraining(_Loads, _models_bert_heads.PreTraining):
+    config: ErnieConfig
+
+class ErnieForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
+    config: ErnieConfig
+
+class Ernie4_5Model(_Loads, _models_decoder.Model):
+    config: Ernie4_5Config
+
+class Ernie4_5ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Ernie4_5Config
+
+class EsmModel(_Loads, _models_esm.EsmModel):
+    config: EsmConfig
+
+class EsmForMaskedLM(_Loads, _models_esm.MaskedLM):
+    config: EsmConfig
+
+class EsmForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: EsmConfig
+
+class EsmForTokenClassification(_Loads, _heads.TokenClassification):
+    config: EsmConfig
+
+class Exaone4Model(_Loads, _models_decoder.Model):
+    config: Exaone4Config
+
+class Exaone4ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Exaone4Config
+
+class Exaone4ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Exaone4Config
+
+class Exaone4ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Exaone4Config
+
+class Exaone4ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: Exaone4Config
+
+class FalconModel(_Loads, _models_gpt_alibi.FalconModel):
+    config: FalconConfig
+
+class FalconForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: FalconConfig
+
+class FalconForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: FalconConfig
+
+class FalconForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: FalconConfig
+
+class FalconForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: FalconConfig
 
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
@@ -978,26 +3030,206 @@ class Gemma2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class Gemma2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Gemma2Config
 
+class Gemma3TextModel(_Loads, _models_decoder.Model):
+    config: Gemma3TextConfig
+
+class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Gemma3TextConfig
+
+class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Gemma3TextConfig
+
+class GlmModel(_Loads, _models_decoder.Model):
+    config: GlmConfig
+
+class GlmForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: GlmConfig
+
+class GlmForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GlmConfig
+
+class GlmForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: GlmConfig
+
+class Glm4Model(_Loads, _models_decoder.Model):
+    config: Glm4Config
+
+class Glm4ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Glm4Config
+
+class Glm4ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Glm4Config
+
+class Glm4ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Glm4Config
+
+class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
+    config: Glm4vTextConfig
+
+class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
+    config: GlmImageTextConfig
+
+class GlmOcrTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
+    config: GlmOcrTextConfig
+
 class GPT2Model(_Loads, _models_gpt.Model):
     config: GPT2Config
 
-class GPT2LMHeadModel(_Loads, _models_gpt.CausalLM):
+class GPT2LMHeadModel(_Loads, _models_gpt_decoder.CausalLM):
     config: GPT2Config
 
-class GPT2ForSequenceClassification(_Loads, _models_gpt.SequenceClassification):
+class GPT2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: GPT2Config
 
-class GPT2ForTokenClassification(_Loads, _models_gpt.TokenClassification):
+class GPT2ForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
     config: GPT2Config
 
 class GPT2ForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: GPT2Config
+
+class GPTBigCodeModel(_Loads, _models_gpt.Model):
+    config: GPTBigCodeConfig
+
+class GPTBigCodeForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: GPTBigCodeConfig
+
+class GPTBigCodeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GPTBigCodeConfig
+
+class GPTBigCodeForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: GPTBigCodeConfig
+
+class GPTNeoModel(_Loads, _models_gpt.NeoModel):
+    config: GPTNeoConfig
+
+class GPTNeoForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: GPTNeoConfig
+
+class GPTNeoForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GPTNeoConfig
+
+class GPTNeoForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: GPTNeoConfig
+
+class GPTNeoForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: GPTNeoConfig
+
+class GPTNeoXModel(_Loads, _models_gpt_rotary.NeoXModel):
+    config: GPTNeoXConfig
+
+class GPTNeoXForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: GPTNeoXConfig
+
+class GPTNeoXForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GPTNeoXConfig
+
+class GPTNeoXForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: GPTNeoXConfig
+
+class GPTNeoXForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: GPTNeoXConfig
+
+class GPTNeoXJapaneseModel(_Loads, _models_gpt_rotary.JapaneseModel):
+    config: GPTNeoXJapaneseConfig
+
+class GPTNeoXJapaneseForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: GPTNeoXJapaneseConfig
+
+class GPTJModel(_Loads, _models_gpt_rotary.GPTJModel):
+    config: GPTJConfig
+
+class GPTJForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: GPTJConfig
+
+class GPTJForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GPTJConfig
+
+class GPTJForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: GPTJConfig
 
 class GraniteModel(_Loads, _models_decoder.Model):
     config: GraniteConfig
 
 class GraniteForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
     config: GraniteConfig
+
+class GraniteDoclingTextModel(_Loads, _models_decoder_mrope.GraniteDeepstackModel):
+    config: GraniteDoclingTextConfig
+
+class GraniteSWAModel(_Loads, _models_decoder_windows.ThetaModel):
+    config: GraniteSWAConfig
+
+class GraniteSWAForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
+    config: GraniteSWAConfig
+
+class GteModel(_Loads, _models_nomic_bert.Model):
+    config: GteConfig
+
+class GteForMaskedLM(_Loads, _models_nomic_bert.GteMaskedLM):
+    config: GteConfig
+
+class GteForSequenceClassification(_Loads, _models_nomic_bert.Classification):
+    config: GteConfig
+
+class GteForTokenClassification(_Loads, _heads.TokenClassification):
+    config: GteConfig
+
+class HeliumModel(_Loads, _models_decoder.Model):
+    config: HeliumConfig
+
+class HeliumForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: HeliumConfig
+
+class HeliumForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: HeliumConfig
+
+class HeliumForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: HeliumConfig
+
+class HunYuanDenseV1Model(_Loads, _models_decoder_gated.AlphaModel):
+    config: HunYuanDenseV1Config
+
+class HunYuanDenseV1ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: HunYuanDenseV1Config
+
+class HunYuanDenseV1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: HunYuanDenseV1Config
+
+class HunYuanVLTextModel(_Loads, _models_decoder_mrope.WholeAxisModel):
+    config: HunYuanVLTextConfig
+
+class HyperCLOVAXModel(_Loads, _models_decoder.Model):
+    config: HyperCLOVAXConfig
+
+class HyperCLOVAXForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: HyperCLOVAXConfig
+
+class ImageGPTModel(_Loads, _models_gpt.ImageModel):
+    config: ImageGPTConfig
+
+class ImageGPTForImageClassification(_Loads, _models_gpt.MeanClassification):
+    config: ImageGPTConfig
+
+class Jais2Model(_Loads, _models_decoder.Model):
+    config: Jais2Config
+
+class Jais2ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Jais2Config
+
+class JinaEmbeddingsV3Model(_Loads, _models_nomic_bert.PooledModel):
+    config: JinaEmbeddingsV3Config
+
+class JinaEmbeddingsV3ForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: JinaEmbeddingsV3Config
+
+class JinaEmbeddingsV3ForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: JinaEmbeddingsV3Config
+
+class JinaEmbeddingsV3ForTokenClassification(_Loads, _heads.TokenClassification):
+    config: JinaEmbeddingsV3Config
+
+class JinaEmbeddingsV3ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: JinaEmbeddingsV3Config
 
 class LlamaModel(_Loads, _models_decoder.Model):
     config: LlamaConfig
@@ -1014,6 +3246,63 @@ class LlamaForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class LlamaForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: LlamaConfig
 
+class MegatronBertModel(_Loads, _models_bert.Model):
+    config: MegatronBertConfig
+
+class MegatronBertForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: MegatronBertConfig
+
+class MegatronBertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: MegatronBertConfig
+
+class MegatronBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MegatronBertConfig
+
+class MegatronBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MegatronBertConfig
+
+class MegatronBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: MegatronBertConfig
+
+class MegatronBertForCausalLM(_Loads, _models_bert_heads.CausalLM):
+    config: MegatronBertConfig
+
+class MegatronBertForPreTraining(_Loads, _models_bert_heads.PreTraining):
+    config: MegatronBertConfig
+
+class MegatronBertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
+    config: MegatronBertConfig
+
+class MinistralModel(_Loads, _models_decoder.Model):
+    config: MinistralConfig
+
+class MinistralForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: MinistralConfig
+
+class MinistralForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: MinistralConfig
+
+class MinistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: MinistralConfig
+
+class MinistralForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: MinistralConfig
+
+class Ministral3Model(_Loads, _models_decoder_windows.LongModel):
+    config: Ministral3Config
+
+class Ministral3ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Ministral3Config
+
+class Ministral3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Ministral3Config
+
+class Ministral3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Ministral3Config
+
+class Ministral3ForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: Ministral3Config
+
 class MistralModel(_Loads, _models_decoder.Model):
     config: MistralConfig
 
@@ -1029,6 +3318,108 @@ class MistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class MistralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MistralConfig
 
+class ModernBertModel(_Loads, _models_modernbert.Model):
+    config: ModernBertConfig
+
+class ModernBertForMaskedLM(_Loads, _models_modernbert.MaskedLM):
+    config: ModernBertConfig
+
+class ModernBertForSequenceClassification(_Loads, _models_modernbert.Classification):
+    config: ModernBertConfig
+
+class ModernBertForTokenClassification(_Loads, _models_modernbert.TokenLabels):
+    config: ModernBertConfig
+
+class ModernBertForQuestionAnswering(_Loads, _models_modernbert.Answer):
+    config: ModernBertConfig
+
+class ModernBertForMultipleChoice(_Loads, _models_modernbert.Choice):
+    config: ModernBertConfig
+
+class ModernBertDecoderModel(_Loads, _models_modernbert.Model):
+    config: ModernBertDecoderConfig
+
+class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
+    config: ModernBertDecoderConfig
+
+class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
+    config: ModernBertDecoderConfig
+
+class MPNetModel(_Loads, _models_bert.Model):
+    config: MPNetConfig
+
+class MPNetForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: MPNetConfig
+
+class MPNetForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: MPNetConfig
+
+class MPNetForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MPNetConfig
+
+class MPNetForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MPNetConfig
+
+class MPNetForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: MPNetConfig
+
+class MptModel(_Loads, _models_gpt_alibi.MptModel):
+    config: MptConfig
+
+class MptForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: MptConfig
+
+class MptForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: MptConfig
+
+class MptForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification):
+    config: MptConfig
+
+class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: MptConfig
+
+class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
+    config: NanoChatConfig
+
+class NanoChatForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: NanoChatConfig
+
+class NemotronModel(_Loads, _models_decoder.Model):
+    config: NemotronConfig
+
+class NemotronForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: NemotronConfig
+
+class NemotronForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: NemotronConfig
+
+class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: NemotronConfig
+
+class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: NemotronConfig
+
+class NomicBertModel(_Loads, _models_nomic_bert.Model):
+    config: NomicBertConfig
+
+class NomicBertForMaskedLM(_Loads, _models_nomic_bert.NomicMaskedLM):
+    config: NomicBertConfig
+
+class NomicBertForSequenceClassification(_Loads, _models_nomic_bert.Classification):
+    config: NomicBertConfig
+
+class NomicBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: NomicBertConfig
+
+class OlmoModel(_Loads, _models_decoder.Model):
+    config: OlmoConfig
+
+class OlmoForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: OlmoConfig
+
+class OlmoForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: OlmoConfig
+
 class Olmo2Model(_Loads, _models_decoder.Model):
     config: Olmo2Config
 
@@ -1037,6 +3428,60 @@ class Olmo2ForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class Olmo2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Olmo2Config
+
+class Olmo3Model(_Loads, _models_decoder.Model):
+    config: Olmo3Config
+
+class Olmo3ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Olmo3Config
+
+class Olmo3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Olmo3Config
+
+class OpenAIGPTModel(_Loads, _models_gpt.OpenAIModel):
+    config: OpenAIGPTConfig
+
+class OpenAIGPTLMHeadModel(_Loads, _models_gpt_decoder.CausalLM):
+    config: OpenAIGPTConfig
+
+class OpenAIGPTForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: OpenAIGPTConfig
+
+class OPTModel(_Loads, _models_gpt_fairseq.OPTModel):
+    config: OPTConfig
+
+class OPTForCausalLM(_Loads, _models_gpt_fairseq.OPTCausalLM):
+    config: OPTConfig
+
+class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassification):
+    config: OPTConfig
+
+class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
+    config: OPTConfig
+
+class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
+    config: PersimmonConfig
+
+class PersimmonForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: PersimmonConfig
+
+class PersimmonForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: PersimmonConfig
+
+class PersimmonForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: PersimmonConfig
+
+class PhiModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
+    config: PhiConfig
+
+class PhiForCausalLM(_Loads, _models_decoder_plain.BiasedCausalLM):
+    config: PhiConfig
+
+class PhiForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: PhiConfig
+
+class PhiForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: PhiConfig
 
 class Phi3Model(_Loads, _models_decoder.Model):
     config: Phi3Config
@@ -1065,6 +3510,12 @@ class Qwen2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class Qwen2ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen2Config
 
+class Qwen2_5_VLTextModel(_Loads, _models_decoder_mrope.AxisModel):
+    config: Qwen2_5_VLTextConfig
+
+class Qwen2VLTextModel(_Loads, _models_decoder_mrope.AxisModel):
+    config: Qwen2VLTextConfig
+
 class Qwen3Model(_Loads, _models_decoder.Model):
     config: Qwen3Config
 
@@ -1080,10 +3531,34 @@ class Qwen3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class Qwen3ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen3Config
 
+class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
+    config: Qwen3VLTextConfig
+
+class RemBertModel(_Loads, _models_bert.Model):
+    config: RemBertConfig
+
+class RemBertForMaskedLM(_Loads, _models_bert_kin.RemBertMaskedLM):
+    config: RemBertConfig
+
+class RemBertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: RemBertConfig
+
+class RemBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: RemBertConfig
+
+class RemBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: RemBertConfig
+
+class RemBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: RemBertConfig
+
+class RemBertForCausalLM(_Loads, _models_bert_kin.RemBertCausalLM):
+    config: RemBertConfig
+
 class RobertaModel(_Loads, _models_bert.Model):
     config: RobertaConfig
 
-class RobertaForMaskedLM(_Loads, _models_bert.RobertaMaskedLM):
+class RobertaForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
     config: RobertaConfig
 
 class RobertaForSequenceClassification(_Loads, _heads.FirstTokenClassification):
@@ -1098,13 +3573,154 @@ class RobertaForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class RobertaForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: RobertaConfig
 
-class RobertaForCausalLM(_Loads, _models_bert.RobertaCausalLM):
+class RobertaForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: RobertaConfig
+
+class RobertaPreLayerNormModel(_Loads, _models_roberta.PreNormModel):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForTokenClassification(_Loads, _heads.TokenClassification):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: RobertaPreLayerNormConfig
+
+class RobertaPreLayerNormForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
+    config: RobertaPreLayerNormConfig
+
+class RoCBertModel(_Loads, _models_bert.Model):
+    config: RoCBertConfig
+
+class RoCBertForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: RoCBertConfig
+
+class RoCBertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: RoCBertConfig
+
+class RoCBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: RoCBertConfig
+
+class RoCBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: RoCBertConfig
+
+class RoCBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: RoCBertConfig
+
+class RoCBertForCausalLM(_Loads, _models_bert_heads.CausalLM):
+    config: RoCBertConfig
+
+class RoCBertForPreTraining(_Loads, _models_roc_bert.RoCBertPreTraining):
+    config: RoCBertConfig
+
+class RoFormerModel(_Loads, _models_bert.ProjectedModel):
+    config: RoFormerConfig
+
+class RoFormerForMaskedLM(_Loads, _models_bert_kin.RoFormerMaskedLM):
+    config: RoFormerConfig
+
+class RoFormerForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: RoFormerConfig
+
+class RoFormerForTokenClassification(_Loads, _heads.TokenClassification):
+    config: RoFormerConfig
+
+class RoFormerForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: RoFormerConfig
+
+class RoFormerForMultipleChoice(_Loads, _models_bert_kin.RoFormerMultipleChoice):
+    config: RoFormerConfig
+
+class RoFormerForCausalLM(_Loads, _models_bert_kin.RoFormerCausalLM):
+    config: RoFormerConfig
+
+class SeedOssModel(_Loads, _models_decoder.Model):
+    config: SeedOssConfig
+
+class SeedOssForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: SeedOssConfig
+
+class SeedOssForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: SeedOssConfig
+
+class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: SeedOssConfig
+
+class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: SeedOssConfig
+
+class SmolLM3Model(_Loads, _models_decoder.Model):
+    config: SmolLM3Config
+
+class SmolLM3ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: SmolLM3Config
+
+class SmolLM3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: SmolLM3Config
+
+class SmolLM3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: SmolLM3Config
+
+class SmolLM3ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: SmolLM3Config
+
+class SplinterModel(_Loads, _models_bert.Model):
+    config: SplinterConfig
+
+class SplinterForPreTraining(_Loads, _models_splinter.PreTraining):
+    config: SplinterConfig
+
+class SplinterForQuestionAnswering(_Loads, _models_splinter.QuestionAnswering):
+    config: SplinterConfig
+
+class StableLmModel(_Loads, _models_decoder.Model):
+    config: StableLmConfig
+
+class StableLmForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: StableLmConfig
+
+class StableLmForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: StableLmConfig
+
+class StableLmForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: StableLmConfig
+
+class Starcoder2Model(_Loads, _models_decoder.Model):
+    config: Starcoder2Config
+
+class Starcoder2ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Starcoder2Config
+
+class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Starcoder2Config
+
+class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Starcoder2Config
+
+class VaultGemmaModel(_Loads, _models_decoder.Model):
+    config: VaultGemmaConfig
+
+class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: VaultGemmaConfig
+
+class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
+    config: XGLMConfig
+
+class XGLMForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+    config: XGLMConfig
 
 class XLMRobertaModel(_Loads, _models_bert.Model):
     config: XLMRobertaConfig
 
-class XLMRobertaForMaskedLM(_Loads, _models_bert.RobertaMaskedLM):
+class XLMRobertaForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
     config: XLMRobertaConfig
 
 class XLMRobertaForSequenceClassification(_Loads, _heads.FirstTokenClassification):
@@ -1119,8 +3735,29 @@ class XLMRobertaForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class XLMRobertaForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: XLMRobertaConfig
 
-class XLMRobertaForCausalLM(_Loads, _models_bert.RobertaCausalLM):
+class XLMRobertaForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: XLMRobertaConfig
+
+class XLMRobertaXLModel(_Loads, _models_bert.Model):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForTokenClassification(_Loads, _heads.TokenClassification):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: XLMRobertaXLConfig
+
+class XLMRobertaXLForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
+    config: XLMRobertaXLConfig
 
 class AlbertTokenizer(PreTrainedTokenizerBase): ...
 

@@ -283,6 +283,8 @@ def load_config(
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
     cls = config_class or registry.config_class(_model_type(raw, where), where, raw)
+    if config_class is not None and raw.get("model_type", cls.model_type) != cls.model_type:
+        logger.warning("%s: a %r model is read as %r, as was asked for.", where, raw["model_type"], cls.model_type)
     known = {*COMMON, *CONFIG_OPTIONS, *raw, *cls.spec.defaults, *cls.spec.aliases} if hasattr(cls, "spec") else {*raw}
     fields = {k: v for k, v in keywords.items() if k in known or not hasattr(cls, "spec")}
     unused = {k: v for k, v in keywords.items() if k not in fields}

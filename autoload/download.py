@@ -116,7 +116,7 @@ class Remote:
             blob.parent.mkdir(parents=True, exist_ok=True)
             lock.parent.mkdir(parents=True, exist_ok=True)
         with turn(lock, blob):
-            if not force and blob.is_file() and blob.stat().st_size == entry.size:
+            if not force and cache.holds(entry):
                 return  # by another process, or for another commit
             path = blob.with_name(f"{blob.name}.{uuid.uuid4().hex[:8]}.incomplete")
             try:
@@ -131,7 +131,8 @@ class Remote:
                         os.replace(path, blob.with_name(f"{blob.name}.incomplete"))
                 raise
             finally:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
     def first(self, commit: str, name: str, count: int) -> bytes:
         """The first bytes of a file, without the rest of it."""
@@ -149,15 +150,13 @@ class Remote:
 
     def _by_http(self, commit: str, name: str, entry: Entry, path: Path) -> None:
         with Part(path, entry) as part, _bar(name, entry, part.size) as show:
-            resumed = part.size > 0
-            while True:
-                patiently(partial(self._stream, commit, name, part, show), progress=lambda: part.size)
-                if part.digest() == entry.digest:
-                    return part.close()
-                if not (resumed or part.resumed):
-                    break
-                part.restart()  # what an earlier attempt left may be the wrong part: once more, in one piece
-                resumed = False
+            pieces = part.size > 0
+            patiently(partial(self._stream, commit, name, part, show), progress=lambda: part.most)
+            if part.digest() != entry.digest and (pieces or part.resumed):
+                part.restart()  # the piece that was there first may be the wrong one: once more, from the start
+                patiently(partial(self._stream, commit, name, part, show), progress=lambda: part.most)
+            if part.digest() == entry.digest:
+                return part.close()
         text = (
             f"{path.with_name(entry.digest)}: {self.where} sent a wrong {name}: hash {part.digest()}, expected "
             f"{entry.digest}. It was removed; load again with force_download=True, and if that fails too, tell the owner."
@@ -168,11 +167,8 @@ class Remote:
         """One request for what is still missing of a file."""
         if part.size == part.entry.size and part.size:
             return
-        headers = part.range_headers()
-        with self._answer(self._url(commit, name), name, constants.HF_HUB_DOWNLOAD_TIMEOUT, headers) as (
-            answer,
-            chunks,
-        ):
+        url, timeout = self._url(commit, name), constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with self._answer(url, name, timeout, part.range_headers()) as (answer, chunks):
             if not part.continues(answer):
                 show(-part.size)
                 part.restart()
@@ -183,9 +179,7 @@ class Remote:
                 part.write(chunk)
                 show(len(chunk))
                 if part.size > part.entry.size:
-                    text = (
-                        f"{self.where}: the Hub sent more of {name} than its {part.entry.size} bytes. It was removed."
-                    )
+                    text = f"{self.where}: {name} came with more than its {part.entry.size} bytes. It was removed."
                     raise CorruptFile(text, path=name, expected=part.entry.size, found=part.size)
         if part.size < part.entry.size:
             raise self._unreachable(name, f"ended after {part.size} of {part.entry.size} bytes")

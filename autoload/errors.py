@@ -83,6 +83,12 @@ class RateLimited(HubUnreachable):
 class ConfigError(AutoloadError, ValueError):
     """A configuration field has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
 
+    field: str
+    got: Any
+    expected: str
+    where: str
+    hint: str
+
     def __init__(self, field: str, got: Any = None, expected: str = "", *, where: str = "config.json", hint: str = ""):
         found = repr(got)
         found = found if len(found) <= 120 else found[:117] + "..."
@@ -105,6 +111,8 @@ class UnknownModelType(AutoloadError, ValueError):
 
 class TaskError(AutoloadError, ValueError):
     """The model type has no head for this task. Facts: `model_type`, `task`, `available`."""
+
+    available: list[str]
 
 
 class RemoteCodeRefused(AutoloadError, ValueError):

@@ -33,8 +33,10 @@ class Head(PreTrainedModel):
 
 def classifier_dropout(config: Any) -> float:
     """The dropout before a classifier: its own setting where there is one."""
-    own = getattr(config, "classifier_dropout", None)
-    return own if own is not None else config.hidden_dropout_prob
+    for name in ("classifier_dropout", "classifier_dropout_prob"):
+        if (own := getattr(config, name, None)) is not None:
+            return own
+    return config.hidden_dropout_prob
 
 
 # -- on decoders
@@ -44,24 +46,25 @@ class CausalLM(Head):
     """Scores of the next token."""
 
     loss_type = "ForCausalLM"
-    output_path = "lm_head"
+    output_path: ClassVar[str] = "lm_head"
     head_bias = False
+    lm_head: nn.Linear  # unless `output_path` says another name
 
     def __init__(self, config: Any):
         super().__init__(config)
         text = config.get_text_config()
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias)
+        self.add_module(self.output_path, nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias))
 
     def can_generate(self) -> bool:
         return True
 
     @property
     def _tied_weights_keys(self) -> dict[str, str]:
-        return {"lm_head.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
+        return {f"{self.output_path}.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
 
     def score(self, hidden: Tensor) -> Tensor:
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
-        return self.lm_head(hidden)
+        return getattr(self, self.output_path)(hidden)
 
     def forward(
         self,
@@ -143,11 +146,15 @@ class LastTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(out.last_hidden_state)
+        logits = self.scores(out.last_hidden_state)
         logits = logits[torch.arange(len(logits), device=logits.device), self.last_tokens(input_ids, len(logits))]
         loss = None if labels is None else classification_loss(logits, labels, self.config)
         out = SequenceClassifierOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
         return finish(out, return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores of every token: (batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(hidden)
 
     def last_tokens(self, input_ids: Tensor | None, batch: int) -> Tensor | int:
         """Place of the last token that is not padding, on whichever side the padding is; (batch,)."""
@@ -196,9 +203,16 @@ class DecoderTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(self.dropout(out.last_hidden_state))
-        loss = None if labels is None else token_loss(logits, labels)
+        logits = self.scores(out.last_hidden_state)
+        loss = None if labels is None else self.loss(logits, labels, attention_mask)
         return finish(TokenClassifierOutput(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(self.dropout(hidden))
+
+    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
+        return token_loss(logits, labels)
 
 
 class DecoderQuestionAnswering(Head):
@@ -256,8 +270,12 @@ class EncoderHead(Head):
     output_class: ClassVar[Any] = SequenceClassifierOutput
 
     def scores(self, out: Any) -> Tensor:
-        """Scores from the base model's output."""
+        """Scores from the base model's output, or from what `select` took of it."""
         raise NotImplementedError
+
+    def select(self, out: Any, attention_mask: Tensor | None) -> Any:
+        """What the scores are made from; for heads that average over the tokens that are no padding."""
+        return out
 
     def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
         return classification_loss(logits, labels, self.config)
@@ -294,7 +312,7 @@ class EncoderHead(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.scores(out)
+        logits = self.scores(self.select(out, attention_mask))
         loss = None if labels is None else self.loss(logits, labels, attention_mask)
         return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
 
@@ -488,12 +506,12 @@ class EncoderCausalLM(Head):
             use_cache = False
         out = self.base_model(
             input_ids,
-            attention_mask=attention_mask,
+            attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
             use_cache=use_cache,
             return_dict=True,

@@ -29,7 +29,7 @@ from autoload.errors import (
 
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # meant as the name of a repository
 VALID_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)  # what the Hub allows
-REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[]+(?<!/)")  # what git allows as a name
+REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)")  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 MOST_NAMES = 10_000
 _KINDS = {

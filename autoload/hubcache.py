@@ -93,6 +93,11 @@ class HubCache:
     def blob(self, entry: Entry) -> Path:
         return self.folder / "blobs" / entry.digest
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether the content of a file is here, as far as its length tells."""
+        blob = self.blob(entry)
+        return os.path.isfile(blob) and os.path.getsize(blob) == entry.size
+
     def lock(self, entry: Entry) -> Path:
         return self.locks / f"{entry.digest}.lock"
 
@@ -147,10 +152,10 @@ class HubCache:
 
 
 class Part:
-    """A file under way: the bytes that have come, and their hash."""
+    """A file under way: the bytes that have come (`size`; `most`, before a new start) and their hash."""
 
     def __init__(self, path: Path, entry: Entry):
-        self.path, self.entry = path, entry
+        self.path, self.entry, self.most = path, entry, 0
         with storing(path):
             self.file = open(path, "a+b")
             self.file.seek(0)
@@ -177,6 +182,7 @@ class Part:
     def _count(self, chunk: bytes) -> None:
         self.hash.update(chunk)
         self.size += len(chunk)
+        self.most = max(self.most, self.size)
 
     def restart(self) -> None:
         with storing(self.path):

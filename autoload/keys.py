@@ -45,16 +45,17 @@ class Rename:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A first part that only the Hub's names have; `ours` may replace it."""
+    """A first part that only the Hub's names have; `ours` may replace it. Saving puts it back unless told not to."""
 
     hub: str
     ours: str = ""
+    saved: bool = True
 
     def load(self, name: str) -> str | None:
         return self.ours + name[len(self.hub) :] if name.startswith(self.hub) else None
 
     def save(self, name: str) -> str | None:
-        return self.hub + name[len(self.ours) :] if name.startswith(self.ours) else None
+        return self.hub + name[len(self.ours) :] if self.saved and name.startswith(self.ours) else None
 
 
 @dataclass(frozen=True)
@@ -284,11 +285,13 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _fill(template: str, match: re.Match[str], number: str | None = None) -> str:
-    """The template with its stars replaced, in order, by what another template's stars matched."""
+    """The template with its stars replaced, in order, by what another template's stars matched; further ones stay."""
     spans = match.re.groupindex
     named = {index for index in spans.values()}
     stars = iter([g for i, g in enumerate(match.groups(), 1) if i not in named])
-    parts = [next(stars) if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")]
+    parts = [
+        next(stars, "*") if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")
+    ]
     return ".".join(parts)
 
 

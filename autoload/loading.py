@@ -164,7 +164,8 @@ def parse_header(
     if not isinstance(header, dict):
         raise damaged("its header is no JSON object")
     header.pop("__metadata__", None)
-    found, spans = {}, []
+    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    spans: list[tuple[int, int]] = []
     for name, tensor in header.items():
         try:
             dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
@@ -416,7 +417,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    if isinstance(model, PreTrainedModel) and model.config.get_text_config(decoder=True).tie_word_embeddings:
+    if isinstance(model, PreTrainedModel) and model.ties_weights:
         return dict(model._tied_weights_keys)
     return {}
 

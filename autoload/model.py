@@ -49,6 +49,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     variant: ClassVar[Variant] = Variant()
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
     _no_split_modules: ClassVar[list[str]] = []
     supports_gradient_checkpointing = True
@@ -139,11 +140,11 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     # -- parts
 
     @property
-    def base_model(self) -> nn.Module:
+    def base_model(self) -> Any:
         """The model without its head."""
         return getattr(self, self.base_model_prefix, self)
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> Any:
         """The table of token embeddings."""
         base = self.base_model
         if base is not self and isinstance(base, PreTrainedModel):
@@ -160,7 +161,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     embeddings_path: ClassVar[str] = "embed_tokens"
     output_path: ClassVar[str | None] = None  # of the layer that scores the vocabulary
 
-    def get_output_embeddings(self) -> nn.Module | None:
+    def get_output_embeddings(self) -> Any:
         """The layer that scores the vocabulary, or None."""
         return None if self.output_path is None else self.get_submodule(self.output_path)
 
@@ -173,9 +174,14 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         """Parameters that are another one: target to source."""
         return {}
 
+    @property
+    def ties_weights(self) -> bool:
+        """Whether the configuration asks for ties."""
+        return getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties)
+
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.config.get_text_config(decoder=True).tie_word_embeddings:
+        if not self.ties_weights:
             return
         for target, source in self._tied_weights_keys.items():
             path, _, leaf = target.rpartition(".")
@@ -191,7 +197,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
             pad_to_multiple_of: round the number up.
             mean_resizing: False fills new rows as a fresh model would.
         """
-        old: Any = self.get_input_embeddings()
+        old = self.get_input_embeddings()
         count = old.num_embeddings if new_num_tokens is None else new_num_tokens
         if pad_to_multiple_of:
             count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
@@ -204,7 +210,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         table.weight.requires_grad_(old.weight.requires_grad)
         _resize_rows(table.weight, old.weight, mean_resizing, std)
         self.set_input_embeddings(table)
-        head: Any = self.get_output_embeddings()
+        head = self.get_output_embeddings()
         if head is not None:
             new = nn.Linear(head.in_features, count, head.bias is not None, head.weight.device, head.weight.dtype)
             _resize_rows(new.weight, head.weight, mean_resizing, std)
@@ -332,7 +338,7 @@ def finish(output: Any, return_dict: bool | None, config: Any) -> Any:
 
 def init_module(module: nn.Module, std: float) -> None:
     """Fresh values for the parameters that a module holds itself; a module may bring its own rule, `init_own`."""
-    own = getattr(module, "init_own", None)
+    own: Any = getattr(module, "init_own", None)
     with torch.no_grad():
         if own is not None:
             own(std)
@@ -345,10 +351,11 @@ def init_module(module: nn.Module, std: float) -> None:
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
         elif "Norm" in type(module).__name__:
-            if isinstance(bias := getattr(module, "bias", None), Tensor):
+            weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+            if isinstance(weight, Tensor):
+                weight.fill_(1.0)
+            if isinstance(bias, Tensor):
                 bias.zero_()
-            if isinstance(weight := getattr(module, "weight", None), Tensor):
-                weight.fill_(0.0 if "ZeroCentred" in type(module).__name__ else 1.0)
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

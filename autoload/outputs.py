@@ -27,7 +27,8 @@ class ModelOutput(OrderedDict):
         names = [f.name for f in fields(self)]  # type: ignore[arg-type]
         first = getattr(self, names[0])
         if isinstance(first, Mapping) and all(getattr(self, name) is None for name in names[1:]):
-            object.__setattr__(self, names[0], None)  # Output({"logits": ...}), as dict() allows
+            super().__delitem__(names[0])  # Output({"logits": ...}), as dict() allows
+            object.__setattr__(self, names[0], None)
             for key, value in first.items():
                 setattr(self, key, value)
             return
@@ -234,10 +235,41 @@ class ForPreTrainingOutput(ModelOutput):
 
 
 @dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    sop_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class DiscriminatorOutput(ModelOutput):
     """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
 
     loss: Any = None
     logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
     hidden_states: States = None
     attentions: States = None

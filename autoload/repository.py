@@ -13,10 +13,9 @@ from autoload.errors import (
     ArgumentError,
     CorruptFile,
     FileError,
-    GatedRepository,
-    HubUnreachable,
+    HubError,
     NotCached,
-    RepositoryNotFound,
+    RevisionNotFound,
 )
 from autoload.hub import Files, confined
 from autoload.hubcache import COMMIT, HubCache, Listing
@@ -138,8 +137,8 @@ class HubFiles(Files):
 
         try:
             self._listing = self._remote.listing(1 if cached else TRIES)
-        except (HubUnreachable, RepositoryNotFound, GatedRepository) as e:
-            if cached is None:
+        except HubError as e:  # no connection, a portal that wants a login, a token that has run out, ...
+            if cached is None or isinstance(e, RevisionNotFound):
                 raise
             log.warning("%s Using what the cache has of %s.", e, cached[:12])
             self._fault = e
@@ -207,7 +206,11 @@ def _cache_root(cache_dir: str | os.PathLike | None) -> Path:
         from huggingface_hub import constants
 
         return Path(constants.HF_HUB_CACHE)
-    return Path(cache_dir).expanduser()
+    try:
+        return Path(cache_dir).expanduser()
+    except (TypeError, RuntimeError):  # no path at all, or ~stranger
+        text = f"cache_dir is {cache_dir!r}, expected a directory."
+        raise ArgumentError(text, name="cache_dir") from None
 
 
 def _offline() -> bool:

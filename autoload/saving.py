@@ -171,7 +171,7 @@ def _shards(state: dict[str, Any], limit: int) -> list[dict[str, Any]]:
 
 def _without_ties(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The state without names that repeat another tensor."""
-    tied = model._tied_weights_keys if model.config.get_text_config(decoder=True).tie_word_embeddings else {}
+    tied = model._tied_weights_keys if model.ties_weights else {}
     out, seen = {}, {}
     for name, tensor in state.items():
         if name in tied and tied[name] in state:
@@ -223,7 +223,7 @@ def _sync_directory(folder: Path) -> None:
 
 
 def upload(
-    folder: str | os.PathLike,
+    folder: str | Path,
     *,
     repo_id: str | None = None,
     commit_message: str | None = None,

@@ -222,7 +222,7 @@ def localhub(fakehub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
         monkeypatch.delenv(name)
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     settings = {
         "ENDPOINT": fakehub.endpoint,
@@ -239,6 +239,8 @@ def localhub(fakehub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value, raising=False)
+        if hasattr(file_download, name):  # older releases copy it
+            monkeypatch.setattr(file_download, name, value)
     _close_client()
     return fakehub
 
@@ -262,7 +264,12 @@ def _serve(hub: FakeHub) -> ThreadingHTTPServer:
         pass
 
     Handler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that goes away is no news here."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True, name="stand-in hub").start()
     return server

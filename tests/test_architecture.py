@@ -35,6 +35,7 @@ MAY: dict[str, str] = {
     "loading": "errors config hub keys model torch",
     "placement": "errors torch",
     "auto": "errors config registry hub",
+    "sentence": "errors hub torch",
     "cli": "errors registry hub",
     "__main__": "cli",
     "__init__": "",
@@ -49,6 +50,7 @@ LATER: dict[str, str] = {
     "generation": "auto hub saving registry config",
     "model": "auto saving loading",  # from_pretrained and save_pretrained
     "auto": "loading placement generation torch",
+    "sentence": "auto text loading",
     "cli": "auto loading",
 }
 WITHOUT_TORCH = ("errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from autoload import hubcache
 from autoload.errors import (
     ArgumentError,
+    AutoloadError,
     CorruptFile,
     FileError,
     GatedRepository,
@@ -93,6 +95,20 @@ def test_a_pinned_and_cached_commit_asks_nothing_not_even_for_what_is_absent(loc
     assert load(revision=repo.refs["main"]) == WEIGHTS
     assert open_files(NAME, revision=repo.refs["main"]).names() == ["config.json", "model.safetensors", "sub/vocab.txt"]
     assert localhub.count() == 0
+
+
+def test_a_pinned_and_cached_commit_needs_no_http_client(fakehub: FakeHub, tmp_path: Path) -> None:
+    commit = fakehub.repo(NAME, {"config.json": CONFIG}).refs["main"]
+    code = f"""
+import sys
+from autoload.hub import open_files
+files = open_files("{NAME}", revision="{commit}")
+assert files.json("config.json") and files.find("absent") is None
+names = {{name.split(".")[0] for name in sys.modules}}
+print(sorted(names & {{"requests", "httpx", "httpx2", "torch", "yaml", "tqdm"}}), "autoload.download" in sys.modules)
+"""
+    assert fakehub.run_client(code, tmp_path).stdout.endswith("True\n")
+    assert fakehub.run_client(code, tmp_path).stdout == "[] False\n"
 
 
 @pytest.mark.parametrize("way", ["argument", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "constant"])
@@ -173,6 +189,8 @@ def test_force_download_and_offline_exclude_each_other(localhub: FakeHub, repo: 
 def test_cache_dir(localhub: FakeHub, repo: Repo, tmp_path: Path) -> None:
     assert load(cache_dir=tmp_path / "mine") == WEIGHTS
     assert (tmp_path / "mine" / "models--org--tiny" / "snapshots").is_dir() and blobs(tmp_path) == []
+    with pytest.raises(ArgumentError, match="cache_dir is 3, expected a directory"):
+        load(cache_dir=3)
 
 
 def test_the_cache_is_shared_with_huggingface_hub(localhub: FakeHub, repo: Repo) -> None:
@@ -236,7 +254,7 @@ def test_a_revision_that_is_not_there(localhub: FakeHub, repo: Repo) -> None:
         assert caught.value.revision == revision
 
 
-@pytest.mark.parametrize("revision", ["../../x", "a..b", "/abs", "a b", "a\\b", "", "main/", "x\0y", 3])
+@pytest.mark.parametrize("revision", ["../../x", "a..b", "/abs", "a b", "a\\b", "", "main/", "x\0y", "\ud800", 3])
 def test_a_revision_that_cannot_be_one_is_refused_at_once(localhub: FakeHub, revision: object) -> None:
     with pytest.raises(RevisionNotFound, match="cannot be a branch, tag or commit"):
         open_files(NAME, revision=revision)  # type: ignore[arg-type]
@@ -339,6 +357,41 @@ def test_a_server_without_ranges_is_served_from_the_start(localhub: FakeHub, rep
     assert "range" in last.headers and "if-range" not in last.headers
 
 
+def test_cuts_and_new_starts_in_turn_come_to_an_end(localhub: FakeHub, repo: Repo) -> None:
+    """Each request ends further or less far than the one before, and the server knows no ranges."""
+    for _ in range(50):
+        localhub.fault("/objects/", cut=300_000, whole=True)
+        localhub.fault("/objects/", cut=400_000, whole=True)
+    with pytest.raises(HubUnreachable, match="model.safetensors"):
+        load()
+    assert localhub.count("GET", "/objects/") < 10
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_goes_wrong_values_are_right_or_there_is_an_error_of_ours(
+    localhub: FakeHub, repo: Repo, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    kinds = [
+        lambda: {"status": dice.choice([408, 429, 500, 502, 503, 504])},
+        lambda: {"cut": dice.randrange(520_000)},
+        lambda: {"reset": dice.randrange(520_000)},
+        lambda: {"body": dice.randbytes(dice.choice([0, 22, 512_000, 600_000]))},
+        lambda: {"whole": True},
+        lambda: {"headers": {"ETag": '"x"'}},
+        lambda: {"headers": {"Content-Range": "bytes 7-/9"}},
+    ]
+    for _ in range(dice.randrange(1, 9)):
+        localhub.fault(dice.choice(["/revision/", "config.json", "model", "/objects/", "/"]), **dice.choice(kinds)())
+    try:
+        assert load() == WEIGHTS
+    except AutoloadError as e:
+        assert isinstance(e, (HubError, CorruptFile)), e
+    localhub.faults.clear()
+    assert load() == WEIGHTS
+    assert localhub.count() < 80 and not any("incomplete" in name for name in blobs(tmp_path))
+
+
 @pytest.mark.parametrize("where", ["/revision/", "config.json", "/objects/"])
 def test_a_fault_that_stays_is_reported_after_a_bounded_number_of_requests(
     localhub: FakeHub, repo: Repo, where: str
@@ -425,7 +478,7 @@ def test_wrong_content_is_removed_and_reported(
 
 def test_content_that_is_too_long_or_too_short(localhub: FakeHub, repo: Repo, tmp_path: Path) -> None:
     localhub.fault("/objects/", body=WEIGHTS + b"more")
-    with pytest.raises(CorruptFile, match="more of model.safetensors than its 512000 bytes"):
+    with pytest.raises(CorruptFile, match="model.safetensors came with more than its 512000 bytes"):
         open_files(NAME).find("model.safetensors")
     assert blobs(tmp_path) == []
     localhub.fault("/objects/", body=WEIGHTS[:-1])  # retried like any break
@@ -513,7 +566,9 @@ def test_without_network_an_unpinned_repository_loads_from_the_cache(localhub: F
     assert "could not be reached" in caplog.text and repo.refs["main"][:12] in caplog.text
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"hang": True}, {"cut": 5}, {"status": 401}])
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"status": 429}, {"hang": True}, {"cut": 5}, {"status": 401}, {"body": b"<html>"}]
+)
 def test_a_hub_in_trouble_costs_one_request_where_the_cache_will_do(localhub: FakeHub, repo: Repo, fault: dict) -> None:
     load()
     localhub.seen.clear()
@@ -521,6 +576,20 @@ def test_a_hub_in_trouble_costs_one_request_where_the_cache_will_do(localhub: Fa
     start = time.monotonic()
     assert load() == WEIGHTS
     assert localhub.count() == 1 and time.monotonic() - start < 5
+
+
+def test_a_branch_that_is_gone_is_not_replaced_by_the_cache(localhub: FakeHub, repo: Repo) -> None:
+    repo.tag("old")
+    load(revision="old")
+    del repo.refs["old"]
+    with pytest.raises(RevisionNotFound):
+        load(revision="old")
+    assert load(revision="old", local_files_only=True) == WEIGHTS
+
+
+def test_a_token_that_has_run_out_does_not_keep_from_the_cache(localhub: FakeHub, repo: Repo, caplog) -> None:
+    load(token=TOKEN)
+    assert load(token="hf_old") == WEIGHTS and "Check the token" in caplog.text
 
 
 def test_without_network_a_file_that_was_never_cached_is_an_error_not_absent(localhub: FakeHub, repo: Repo) -> None:
@@ -679,7 +748,7 @@ def test_a_read_only_cache_serves_what_it_has_even_after_a_push(
 AS_NOBODY = """
 import os
 from autoload.hub import open_files
-open_files("org/tiny").require("config.json")  # imports all that nobody may not even read
+open_files("org/tiny", cache_dir={home!r} + "/warm").require("config.json")  # imports what nobody may not even read
 os.setuid(65534)
 assert not os.access({home!r} + "/hub/models--org--tiny", os.W_OK)
 files = open_files("org/tiny")
@@ -705,9 +774,13 @@ def test_a_cache_of_another_user(fakehub: FakeHub) -> None:
         lines = done.stdout.splitlines()
         assert lines[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
         assert lines[1].startswith("FileError") and "cannot be written: Permission denied" in lines[1]
-        repo.push({"model.safetensors": b"new"})
-        code = AS_NOBODY.replace('open_files("org/tiny").require("config.json")', 'open_files("org/tiny").names()')
+        repo.tag("other")  # neither this name nor the list of files can be written down
+        shutil.rmtree(Path(home) / "hub" / "models--org--tiny" / "trees")
+        code = AS_NOBODY.replace('files = open_files("org/tiny")', 'files = open_files("org/tiny", revision="other")')
         done = fakehub.run_client(code.format(home=home), home)
+        assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
+        repo.push({"model.safetensors": b"new"})
+        done = fakehub.run_client(AS_NOBODY.format(home=home), home)
         assert done.stdout.splitlines()[0] == f"{len(WEIGHTS)} None {commit}", done.stderr
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from autoload.errors import ArgumentError, RemoteCodeRefused
 from autoload.generation import prepare
 from autoload.generation.building import make_criteria, make_processors
 from autoload.generation.caches import make_cache
-from autoload.generation.checks import refused
 from autoload.generation.configuration import GenerationConfig, GenerationMode, merged
 from autoload.generation.run import Inputs, Run
 from autoload.generation.sampling import sample

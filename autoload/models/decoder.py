@@ -42,13 +42,16 @@ class Spec:
     logits_softcap: float | None = None
     interleaved: bool = False  # rotary pairs are (2i, 2i + 1)
     rope_fp32: bool = False  # rotate in fp32
+    turn_fp32: bool = False  # the same with tables that were rounded
     no_rope: frozenset[int] = frozenset()  # layers that do not rotate
     embedding_class: type = nn.Embedding
     embedding_scale: float | None = None
+    embedding_dropout: float = 0.0
     residual_scale: float | None = None
     residual_dropout: float = 0.0
     logits_scale: float | None = None
     bidirectional: bool = False
+    window: int | None = None  # where it is not the configuration's `sliding_window`
 
 
 def layer_kinds(config: Any) -> list[str]:
@@ -86,9 +89,10 @@ class Attention(nn.Module):
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__()
         self.layer_idx, self.kind = layer_idx, layer_kinds(config)[layer_idx]
-        self.heads, self.kv_heads, self.dim = config.num_attention_heads, config.num_key_value_heads, head_dim(config)
+        self.heads, self.dim = config.num_attention_heads, head_dim(config)
+        self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
         self.scale = self.dim**-0.5 if spec.scale is None else spec.scale
-        self.softcap, self.dropout = spec.softcap, config.attention_dropout
+        self.softcap, self.dropout = spec.softcap, getattr(config, "attention_dropout", 0.0)
         self.rotates = layer_idx not in spec.no_rope
         self.turn = rotate_pairs if spec.interleaved else rotate
         self.make_projections(config, spec)
@@ -123,14 +127,23 @@ class Attention(nn.Module):
         q, k, v = (t.unflatten(-1, (-1, self.dim)) for t in (q, k, v))  # (batch, seq, heads, dim)
         q, k = self.normalise(q, k)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (batch, heads, seq, dim)
-        if self.rotates:
-            cos, sin = context.rope[self.kind]
-            q, k = self.turn(q, cos, sin), self.turn(k, cos, sin)
+        q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.o_proj(self.look(q, k, v, context))
+        return self.output(self.look(q, k, v, context), x)
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+    def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Queries and keys that know their positions."""
+        if not self.rotates:
+            return q, k
+        cos, sin = context.rope[self.kind]
+        return self.turn(q, cos, sin), self.turn(k, cos, sin)
+
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        """From what was seen back to the stream; `x` is what the layer read."""
+        return self.o_proj(seen)
+
+    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
         """Attention over the keys; (batch, seq, heads * dim)."""
         return attend(
             q,
@@ -141,6 +154,7 @@ class Attention(nn.Module):
             scale=self.scale,
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
+            sinks=sinks,
             weights_to=context.attentions,
         )
 
@@ -173,10 +187,10 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int = 0, size: int | None = None):
         super().__init__()
-        size = size or config.intermediate_size
-        self.gate_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.down_proj = nn.Linear(size, config.hidden_size, bias=spec.mlp_bias)
+        wide: int = size or config.intermediate_size
+        self.gate_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -260,7 +274,7 @@ class ParallelLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         h = self.input_layernorm(x)
-        return x + self.self_attn(h, context) + self.mlp(h)
+        return self.add(self.add(x, self.self_attn(h, context)), self.mlp(h))
 
 
 class Model(PreTrainedModel):
@@ -272,15 +286,24 @@ class Model(PreTrainedModel):
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
-        self.spec = spec
-        self.embed_tokens = spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.spec, self.kinds = spec, layer_kinds(config)
+        self.embed_tokens = self.make_embedding(config, spec)
         self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
-        self.norm = spec.norm(config.hidden_size, norm_eps(config))
+        self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
+        return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+
+    def make_final_norm(self, norm: nn.Module) -> None:
+        self.norm = norm
+
+    def final_norm(self, x: Tensor) -> Tensor:
+        return self.norm(x)
 
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
         """Rotary tables by kind of layer; one for all kinds unless the configuration has several."""
-        rope, kinds = config.rope_parameters, set(layer_kinds(config))
+        rope, kinds = config.rope_parameters, dict.fromkeys(self.kinds)
         by_kind = {kind: rope[kind] for kind in kinds if kind in rope} or {"": rope}
         size, length = head_dim(config), config.max_position_embeddings
         return nn.ModuleDict(
@@ -312,12 +335,11 @@ class Model(PreTrainedModel):
             output_attentions, output_hidden_states: also give these, of every layer.
             return_dict: False gives a tuple.
         """
-        config, spec = self.config, self.spec
+        config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        if spec.embedding_scale is not None:
-            x = x * spec.embedding_scale
+        x = self.enter(x)
         caching = config.use_cache if use_cache is None else use_cache
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
@@ -334,12 +356,13 @@ class Model(PreTrainedModel):
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
+            extra=self.make_extra(positions, x, **kwargs),
         )
         seen = []
         for layer in self.layers:
             seen.append(x)
             x = self.run(layer, x, context)
-        x = self.norm(x)
+        x = self.final_norm(x)
         out = BaseModelOutputWithPast(
             x,
             past_key_values if caching else None,
@@ -348,17 +371,30 @@ class Model(PreTrainedModel):
         )
         return finish(out, return_dict, config)
 
+    def enter(self, x: Tensor) -> Tensor:
+        """Embeddings as the first layer gets them."""
+        if self.spec.embedding_scale is not None:
+            x = x * self.spec.embedding_scale
+        return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
+
+    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """What the layers of a single type look up in the context."""
+        return {}
+
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
-        return {kind: tables.get(kind, tables.get("all")) for kind in set(layer_kinds(self.config))}
+        if self.spec.turn_fp32:
+            tables = {kind: (cos.float(), sin.float()) for kind, (cos, sin) in tables.items()}
+        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
+        return {kind: table for kind, table in by_kind.items() if table is not None}
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None
     ) -> dict[str, Mask]:
         """One mask for each kind of layer."""
-        config, kinds = self.config, layer_kinds(self.config)
+        config, kinds = self.config, self.kinds
         masks = {}
         for kind in dict.fromkeys(kinds):
             if isinstance(attention_mask, dict):  # made by the caller, by kind
@@ -373,7 +409,7 @@ class Model(PreTrainedModel):
                 past,
                 start,
                 x.device,
-                window=config.sliding_window if kind == "sliding_attention" else None,
+                window=(self.spec.window or config.sliding_window) if kind == "sliding_attention" else None,
                 chunk=config.attention_chunk_size if kind == "chunked_attention" else None,
                 bidirectional=self.spec.bidirectional,
                 position_ids=position_ids,
@@ -469,7 +505,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             logits_scale=c.logit_scale,
         )
     ),

@@ -55,7 +55,8 @@ class AutoTokenizer:
         files = open_for(name, settings, kind)
         if trust:
             raise RemoteCodeRefused(
-                f"{files.where}: code from repositories never runs here; leave trust_remote_code out.", where=files.where
+                f"{files.where}: code from repositories never runs here; leave trust_remote_code out.",
+                where=files.where,
             )
         declared = read_config(files)
         chosen = choose(files, declared, config, kind)
@@ -110,7 +111,9 @@ def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None
         return found
     model = _fields(config) if config is not None else _model_config(files)
     model_type = model.get("model_type") or ""
-    if (found := next((c for k, c in _registered.items() if getattr(k, "model_type", None) == model_type), None)) and model_type:
+    if (
+        found := next((c for k, c in _registered.items() if getattr(k, "model_type", None) == model_type), None)
+    ) and model_type:
         return found
     name = declared.get("tokenizer_class") or model.get("tokenizer_class")
     registered = CLASS_OF_TYPE.get(model_type)
@@ -148,7 +151,9 @@ def _refuse_remote(files: Files, declared: dict[str, Any], name: str) -> None:
 def _class(name: str) -> type:
     found = tokenizer_class(name)
     if found is None:
-        raise TokenizerError(f"There is no tokenizer class {name!r}{did_you_mean(name, RECIPES)}.", field="tokenizer_class")
+        raise TokenizerError(
+            f"There is no tokenizer class {name!r}{did_you_mean(name, RECIPES)}.", field="tokenizer_class"
+        )
     return found
 
 

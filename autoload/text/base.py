@@ -204,7 +204,9 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
     def _own_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keywords of `__call__` that only this class takes."""
         known = inspect.signature(PreTrainedTokenizerBase.__call__).parameters
-        reject_unknown(f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")])
+        reject_unknown(
+            f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")]
+        )
         return given
 
     def _encode(
@@ -250,7 +252,9 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         """Ids of a text, with special tokens; keywords as in a call."""
         return self(text, text_pair, **settings)["input_ids"]
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         raise NotImplementedError
 

@@ -50,7 +50,9 @@ class ByteTokenizer(PreTrainedTokenizer):
         return chr(byte) if 0 <= byte < 256 else None
 
     def _join(self, tokens: list[str]) -> str:
-        parts = [token.encode() if token in self._added else token.encode("latin-1", errors="ignore") for token in tokens]
+        parts = [
+            token.encode() if token in self._added else token.encode("latin-1", errors="ignore") for token in tokens
+        ]
         return b"".join(parts).decode("utf-8", errors=self.errors)
 
 

@@ -143,9 +143,7 @@ MBART = Recipe(
 BIG_BIRD = Recipe(
     build="sentencepiece:plain",
     files=SPIECE,
-    tokens=_tokens(
-        bos="<s>", eos="</s>", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"
-    ),
+    tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"),
     single="cls $A sep",
     pair="cls $A sep $B:1 sep:1",
     fixed=True,
@@ -186,9 +184,7 @@ RECIPES: dict[str, Recipe] = {
         files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
     ),
     "CanineTokenizer": Recipe(
-        tokens=_tokens(
-            bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"
-        ),
+        tokens=_tokens(bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"),
         single="cls $A sep",
         pair="cls $A sep $B sep",
         names=["input_ids", "attention_mask", "token_type_ids"],
@@ -234,9 +230,7 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.lookup:MgpstrTokenizer",
     ),
     "PerceiverTokenizer": Recipe(
-        tokens=_tokens(
-            pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"
-        ),
+        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
         single="cls $A sep",
         pair="cls $A sep $B sep",
         defaults={"model_max_length": 2048},
@@ -292,9 +286,7 @@ RECIPES: dict[str, Recipe] = {
     "CLIPTokenizer": Recipe(
         build="pipelines:clip",
         files=VOCAB_MERGES,
-        tokens=_tokens(
-            bos="<|startoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"
-        ),
+        tokens=_tokens(bos="<|startoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"),
         single="bos $A eos",
         pair="bos $A eos eos $B eos",
         roberta=True,
@@ -361,9 +353,7 @@ RECIPES: dict[str, Recipe] = {
     "FNetTokenizer": replace(ALBERT, names=["input_ids", "token_type_ids"]),
     "FunnelTokenizer": replace(
         BERT,
-        tokens=_tokens(
-            bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"
-        ),
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         single="cls:2 $A sep",
         pair="cls:2 $A sep $B:1 sep:1",
     ),
@@ -381,18 +371,40 @@ RECIPES: dict[str, Recipe] = {
     "LEDTokenizer": ROBERTA,
     "LasrTokenizer": T5,
     "LayoutLMTokenizer": BERT,
-    "LayoutLMv2Tokenizer": replace(BERT, base="autoload.text.layout:LayoutTokenizer", defaults={
-        **BERT.defaults, **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0],
-    }, names=["input_ids", "attention_mask", "token_type_ids"]),
-    "LayoutLMv3Tokenizer": replace(ROBERTA, base="autoload.text.layout:LayoutTokenizer", defaults={
-        "add_prefix_space": True, "trim_offsets": True, **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [0, 0, 0, 0], "pad_token_box": [0, 0, 0, 0],
-    }),
-    "LayoutXLMTokenizer": replace(XLM_R, base="autoload.text.layout:LayoutTokenizer", defaults={
-        **LAYOUT,
-        "cls_token_box": [0, 0, 0, 0], "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0],
-    }),
+    "LayoutLMv2Tokenizer": replace(
+        BERT,
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **BERT.defaults,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+        names=["input_ids", "attention_mask", "token_type_ids"],
+    ),
+    "LayoutLMv3Tokenizer": replace(
+        ROBERTA,
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [0, 0, 0, 0],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
+    "LayoutXLMTokenizer": replace(
+        XLM_R,
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
     "LxmertTokenizer": BERT,
@@ -507,9 +519,7 @@ RECIPES: dict[str, Recipe] = {
     "XLNetTokenizer": Recipe(
         build="sentencepiece:xlnet",
         files=SPIECE,
-        tokens=_tokens(
-            bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"
-        ),
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         extra=("<eop>", "<eod>"),
         single="$A sep cls:2",
         pair="$A sep $B:1 sep:1 cls:2",

@@ -35,7 +35,8 @@ class Conversations:
             return chat_template
         if own is None:
             raise TemplateError(
-                "chat_template: this tokenizer has none. Pass chat_template=, or set tokenizer.chat_template.", template=""
+                "chat_template: this tokenizer has none. Pass chat_template=, or set tokenizer.chat_template.",
+                template="",
             )
         return own
 
@@ -77,7 +78,14 @@ class Conversations:
         """
         from autoload.text.chat import render_chat
 
-        _check(conversation, add_generation_prompt, continue_final_message, tokenize, return_dict, return_assistant_tokens_mask)
+        _check(
+            conversation,
+            add_generation_prompt,
+            continue_final_message,
+            tokenize,
+            return_dict,
+            return_assistant_tokens_mask,
+        )
         template = self.get_chat_template(chat_template, tools)
         batched = _is_batch(conversation)
         texts, spans = [], []
@@ -124,7 +132,9 @@ def _check(
 ) -> None:
     """Refuse empty conversations and settings that contradict each other."""
     if not hasattr(conversation, "messages") and (not isinstance(conversation, Sequence) or not len(conversation)):
-        raise TokenizerError("The conversation is empty: expected messages with 'role' and 'content'.", field="conversation")
+        raise TokenizerError(
+            "The conversation is empty: expected messages with 'role' and 'content'.", field="conversation"
+        )
     if continued and prompt:
         raise TokenizerError(
             "continue_final_message goes on with the last message, add_generation_prompt starts a new one: pass one.",
@@ -132,11 +142,13 @@ def _check(
         )
     if assistant_mask and not (tokenize and return_dict):
         raise TokenizerError(
-            "return_assistant_tokens_mask needs tokenize=True and return_dict=True.", field="return_assistant_tokens_mask"
+            "return_assistant_tokens_mask needs tokenize=True and return_dict=True.",
+            field="return_assistant_tokens_mask",
         )
     if assistant_mask and continued:
         raise TokenizerError(
-            "return_assistant_tokens_mask does not go with continue_final_message.", field="return_assistant_tokens_mask"
+            "return_assistant_tokens_mask does not go with continue_final_message.",
+            field="return_assistant_tokens_mask",
         )
 
 

@@ -30,7 +30,9 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
     def _of_language(self, language: str) -> dict[str, int]:
         if language not in self._vocabularies:
             known = did_you_mean(language, self._vocabularies)
-            raise TokenizerError(f"target_lang={language!r}: this vocabulary has no such language{known}.", field="target_lang")
+            raise TokenizerError(
+                f"target_lang={language!r}: this vocabulary has no such language{known}.", field="target_lang"
+            )
         return self._vocabularies[language]
 
     def _finish(self, settings: dict[str, Any]) -> None:
@@ -66,9 +68,6 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
             text = text.upper()
         delimiter = self._named.get("word_delimiter_token")
         return list(text.replace(" ", delimiter) if delimiter else text)
-
-    def _word(self, word: str) -> str:
-        return " " + word
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Token of an id, tokens of a list of them; the vocabulary wins over added tokens."""
@@ -130,7 +129,11 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         return CTCText(spelled) if output_char_offsets or output_word_offsets else spelled["text"]
 
     def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None, **options: Any
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **options: Any,
     ) -> Any:
         """Texts of a batch; with offsets a dictionary of lists."""
         texts = super().batch_decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **options)

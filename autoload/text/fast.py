@@ -233,7 +233,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             data = {key: value[0] for key, value in data.items()}
         return BatchEncoding(data, encoded.encodings, plan.return_tensors, n_sequences=2 if pair else 1)
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         return self._encode(text, pair, add_special_tokens=add_special_tokens, **settings).tokens()
 
@@ -246,7 +248,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             text = self._rust.decode(ids, skip_special_tokens=skip_special_tokens)
         except OverflowError as e:
             wrong = next(index for index in ids if not 0 <= index < 1 << 32)
-            raise TokenizerError(f"decode: {wrong} is no id; labels padded with -100 need these replaced.", field="token_ids") from e
+            raise TokenizerError(
+                f"decode: {wrong} is no id; labels padded with -100 need these replaced.", field="token_ids"
+            ) from e
         if self.clean_up_tokenization_spaces if clean_up is None else clean_up:
             return self._clean_up(text)
         return text

@@ -35,9 +35,7 @@ def frame_ids(
     data: dict[str, Any] = {}
     overflowing: list[int] = []
     if cut is not None and (excess := excess - cut.max_length) > 0:
-        first, second, overflowing = cut_ids(
-            first, second, excess, cut.strategy, cut.stride, cut.direction
-        )
+        first, second, overflowing = cut_ids(first, second, excess, cut.strategy, cut.stride, cut.direction)
     if add_special_tokens:
         ids, types = tokenizer._template_ids(first, second), tokenizer._template_types(first, second)
         mask = tokenizer._template_mask(first, second)

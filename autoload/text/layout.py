@@ -35,7 +35,9 @@ class LayoutTokenizer(PreTrainedTokenizerFast):
         samples = out.get("overflow_to_sample_mapping") or range(len(words))
         encodings = out.encodings or []
         sequence = 0 if questions is None else 1
-        out["bbox"] = [self._boxes(row, boxes[sample], sequence) for row, sample in zip(encodings, samples, strict=True)]
+        out["bbox"] = [
+            self._boxes(row, boxes[sample], sequence) for row, sample in zip(encodings, samples, strict=True)
+        ]
         if labels is not None:
             out["labels"] = [self._labels(row, labels[sample]) for row, sample in zip(encodings, samples, strict=True)]
         if not batched and tensors is None and "overflow_to_sample_mapping" not in out:
@@ -53,7 +55,10 @@ class LayoutTokenizer(PreTrainedTokenizerFast):
 
     def _labels(self, row: Any, labels: list[int]) -> list[int]:
         """A word's label on its first token, or on all of them."""
-        ignored, first_only = self.init_kwargs.get("pad_token_label", -100), self.init_kwargs.get("only_label_first_subword")
+        ignored, first_only = (
+            self.init_kwargs.get("pad_token_label", -100),
+            self.init_kwargs.get("only_label_first_subword"),
+        )
         out, before = [], None
         for word in row.word_ids:
             out.append(ignored if word is None or (first_only and word == before) else labels[word])
@@ -64,7 +69,10 @@ class LayoutTokenizer(PreTrainedTokenizerFast):
         """Bring encoded examples to one length, boxes and labels with them."""
         tensors = settings.pop("return_tensors", None)
         out = super().pad(encoded_inputs, *args, **settings)
-        values = {"bbox": self.init_kwargs.get("pad_token_box") or [0, 0, 0, 0], "labels": self.init_kwargs.get("pad_token_label", -100)}
+        values = {
+            "bbox": self.init_kwargs.get("pad_token_box") or [0, 0, 0, 0],
+            "labels": self.init_kwargs.get("pad_token_label", -100),
+        }
         side = settings.get("padding_side") or self.padding_side
         for key, value in values.items():
             if key in out and isinstance(out["input_ids"][0], list):

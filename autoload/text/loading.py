@@ -11,7 +11,8 @@ from tokenizers import AddedToken, Tokenizer
 
 from autoload.errors import ConfigError, CorruptFile, MissingFile, TokenizerError, reading
 from autoload.hub import Files
-from autoload.text import overrides
+from autoload.text import overrides, templates
+from autoload.text.conversions import converted
 from autoload.text.specials import NAMES, content
 
 CONFIG = "tokenizer_config.json"
@@ -204,6 +205,8 @@ def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenize
     if build == "discovery:discover":
         return build_with(cls, files, settings)
     with reading(next(iter(found.values())), "vocabulary"):
+        if module == "sentencepiece":
+            return converted(build, build_with, found, settings)
         return build_with(found, settings)
 
 
@@ -247,6 +250,8 @@ def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[st
     if any(key in given for key in ("add_bos_token", "add_eos_token")):
         overrides.reframe(tokenizer, settings)
     tokenizer._finish(settings)
+    if rust.post_processor is None:  # without one, the pieces of overflowing pairs forget their second text
+        rust.post_processor = templates.write(rust, *templates.frame(None, None))
     tokenizer._changed()
     return tokenizer
 
@@ -267,16 +272,19 @@ def extra_tokens(settings: dict[str, Any]) -> list[Any]:
 
 
 def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settings: dict[str, Any]) -> None:
-    """Give the pipeline the tokens of the configuration: those it lacks, and those whose flags differ."""
-    rust = tokenizer._rust
+    """Give the pipeline the tokens of the configuration: those it lacks, and those whose flags differ.
+
+    All at once: the pipeline rebuilds its matcher at every call, which takes a second for a thousand tokens.
+    """
+    rust, recipe = tokenizer._rust, tokenizer.recipe
     known = {token.content: token for token in rust.get_added_tokens_decoder().values()}
+    new: dict[str, AddedToken] = {}
     for token in added:
-        if known.get(token.content) != token:
-            (rust.add_special_tokens if token.special else rust.add_tokens)([token])
-            known[token.content] = token
-    recipe = tokenizer.recipe
+        before = known.get(token.content)
+        if before is None or _flags(before) != _flags(token):
+            new[token.content] = token
     for name, text in tokenizer._named.items():
-        if text in known:
+        if text in known or text in new:
             continue
         value = settings.get(name)
         strip = recipe.strip_named
@@ -285,13 +293,18 @@ def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settin
         if isinstance(value, dict):
             # old configurations say normalized=True, which hides a token from pipelines that prefix texts
             token = _added({**value, "special": True, "normalized": False}, name, CONFIG)
-        rust.add_special_tokens([token])
-        known[text] = token
+        new[text] = token
     for token in extra:
         text = content(token) or ""
-        if text not in known:
-            rust.add_special_tokens([token if isinstance(token, AddedToken) else AddedToken(text, special=True, normalized=False)])
-            known[text] = token
+        if text not in known and text not in new:
+            plain = not isinstance(token, AddedToken)
+            new[text] = AddedToken(text, special=True, normalized=False) if plain else token
+    if new:
+        rust.add_tokens(list(new.values()))
+
+
+def _flags(token: AddedToken) -> tuple[bool, ...]:
+    return tuple(getattr(token, flag) for flag in FLAGS)
 
 
 def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:

@@ -134,7 +134,9 @@ class M2M100Tokenizer(SplitAndLookup):
 
     def _known(self, code: str) -> str:
         if code not in self._codes:
-            raise TokenizerError(f"{code!r} is no language of this tokenizer{did_you_mean(code, self._codes)}.", field="src_lang")
+            raise TokenizerError(
+                f"{code!r} is no language of this tokenizer{did_you_mean(code, self._codes)}.", field="src_lang"
+            )
         return code
 
     def get_lang_token(self, lang: str) -> str:
@@ -225,7 +227,9 @@ class Speech2TextTokenizer(SplitAndLookup):
     @tgt_lang.setter
     def tgt_lang(self, language: str) -> None:
         if language not in self.languages:
-            raise TokenizerError(f"tgt_lang={language!r}: expected one of {', '.join(self.languages)}.", field="tgt_lang")
+            raise TokenizerError(
+                f"tgt_lang={language!r}: expected one of {', '.join(self.languages)}.", field="tgt_lang"
+            )
         self._tgt_lang = language
 
     def _template(self, pair: bool) -> list[str]:

@@ -56,7 +56,9 @@ def _decoder_for(rust: Tokenizer) -> Any:
     state = {} if before is None else json.loads(before.__getstate__())
     for part in [state, *state.get("pretokenizers", [])]:
         if part.get("type") == "Metaspace":
-            return decoders.Metaspace(replacement=part["replacement"], prepend_scheme=part.get("prepend_scheme", "always"))
+            return decoders.Metaspace(
+                replacement=part["replacement"], prepend_scheme=part.get("prepend_scheme", "always")
+            )
         if part.get("type") == "ByteLevel":
             return decoders.ByteLevel()
     return None
@@ -102,7 +104,11 @@ def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
     """The template of a pipeline built from vocabulary files, by the recipe of the class."""
     recipe, rust, named = tokenizer.recipe, tokenizer._rust, tokenizer._named
     if recipe.roberta:
-        sep, cls = (named["sep_token"], named["cls_token"]) if "sep_token" in named else (named["eos_token"], named["bos_token"])
+        sep, cls = (
+            (named["sep_token"], named["cls_token"])
+            if "sep_token" in named
+            else (named["eos_token"], named["bos_token"])
+        )
         rust.post_processor = processors.RobertaProcessing(
             (sep, rust.token_to_id(sep)),
             (cls, rust.token_to_id(cls)),
@@ -111,7 +117,7 @@ def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
         )
     elif recipe.single:
         rust.post_processor = templates.write(rust, _words(recipe.single, named), _words(recipe.pair, named))
-    elif recipe.language_model and rust.post_processor is None:
+    elif recipe.language_model:
         reframe(tokenizer, settings)
 
 

@@ -162,9 +162,7 @@ def nougat(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
 
 def clip(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     """CLIP: lower-cased words of bytes, whose last piece ends in `</w>`."""
-    model = _bpe(
-        files, unk_token=settings.get("unk_token"), continuing_subword_prefix="", end_of_word_suffix="</w>"
-    )
+    model = _bpe(files, unk_token=settings.get("unk_token"), continuing_subword_prefix="", end_of_word_suffix="</w>")
     rust = Tokenizer(model)
     rust.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -207,9 +205,7 @@ def wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
         raise CorruptFile(f"{path}: this vocabulary lacks the unknown token {unknown!r}.", path=str(path))
     prefix = settings.get("wordpieces_prefix") or "##"
     rust = Tokenizer(
-        models.WordPiece(
-            vocab=vocab, unk_token=unknown, max_input_chars_per_word=100, continuing_subword_prefix=prefix
-        )
+        models.WordPiece(vocab=vocab, unk_token=unknown, max_input_chars_per_word=100, continuing_subword_prefix=prefix)
     )
     rust.normalizer = normalizers.BertNormalizer(
         clean_text=True,

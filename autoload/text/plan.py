@@ -172,9 +172,13 @@ def check_inputs(text: Any, pair: Any, is_split_into_words: bool) -> bool:
     else:
         batched = isinstance(text, (list, tuple))
     if batched and isinstance(pair, str):
-        raise ArgumentError("text is a batch and text_pair one text: expected as many pairs as texts.", name="text_pair")
+        raise ArgumentError(
+            "text is a batch and text_pair one text: expected as many pairs as texts.", name="text_pair"
+        )
     if batched and pair is not None and len(pair) != len(text):
-        raise TokenizerError(f"batch length of text: {len(text)} does not match that of text_pair: {len(pair)}.", field="text_pair")
+        raise TokenizerError(
+            f"batch length of text: {len(text)} does not match that of text_pair: {len(pair)}.", field="text_pair"
+        )
     return batched
 
 

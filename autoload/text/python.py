@@ -236,7 +236,9 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
 
     # -- encoding ---------------------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **settings: Any
+    ) -> list[str]:
         """Tokens of a text."""
         split = settings.pop("split_special_tokens", self.split_special_tokens)
         tokens = self._tokens(text, split)
@@ -278,12 +280,8 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
         words = text if isinstance(text, (list, tuple)) else [text]
         tokens: list[str] = []
         for word in words:
-            tokens += self._tokens(self._word(word) if plan.is_split_into_words else word, plan.split_special_tokens)
+            tokens += self._tokens(word, plan.split_special_tokens)
         return self.convert_tokens_to_ids(tokens)
-
-    def _word(self, word: str) -> str:
-        """A word of a text that came in words."""
-        return word
 
     def _encode_rows(self, rows: list[Any], plan: Plan, batched: bool) -> BatchEncoding:
         if plan.return_offsets_mapping:

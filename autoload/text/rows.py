@@ -77,9 +77,7 @@ class Rows:
         padding = self.plan.padding
         if padding is None:
             return rows
-        return [
-            fill(row, self.target - length, value, padding.side) for row, length in zip(rows, lengths, strict=True)
-        ]
+        return [fill(row, self.target - length, value, padding.side) for row, length in zip(rows, lengths, strict=True)]
 
     def encodings(self) -> list[Any]:
         """Complete encodings, padded as the columns are.

@@ -81,6 +81,8 @@ class Saving:
         for name in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
             if name not in self._named:
                 config.pop(name, None)
+                if name in self.recipe.tokens:  # an explicit null keeps the class's default away
+                    config[name] = None
         config["added_tokens_decoder"] = {
             str(index): {flag: getattr(token, flag) for flag in FLAGS if flag != "__type"}
             for index, token in self.added_tokens_decoder.items()

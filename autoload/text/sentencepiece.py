@@ -157,28 +157,31 @@ def camembert(files: Files, settings: Settings) -> Tokenizer:
     return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
-def _with_languages(files: Files, codes: tuple[str, ...], word_by_word: bool = False) -> Tokenizer:
+def _with_languages(
+    files: Files, settings: Settings, codes: tuple[str, ...], word_by_word: bool = False
+) -> Tokenizer:
     model = read_model(files["vocab_file"])
     tail = [*codes, "<mask>"]
     pieces = [*_fairseq_pieces(model), *((text, 0.0) for text in tail)]
     rust = pipeline(model, pieces, unk_id=3, word_by_word=word_by_word)
-    rust.add_special_tokens([AddedToken(code, special=True, normalized=False) for code in codes])
+    own = settings.get("extra_special_tokens") or settings.pop("additional_special_tokens", None) or []
+    settings["extra_special_tokens"] = [*codes, *(token for token in own if token not in codes)]
     return rust
 
 
 def mbart(files: Files, settings: Settings) -> Tokenizer:
     """mBART: XLM-R's with 25 languages before the mask."""
-    return _with_languages(files, MBART, word_by_word=True)
+    return _with_languages(files, settings, MBART, word_by_word=True)
 
 
 def mbart50(files: Files, settings: Settings) -> Tokenizer:
     """mBART-50: XLM-R's with 52 languages before the mask."""
-    return _with_languages(files, MBART50)
+    return _with_languages(files, settings, MBART50)
 
 
 def nllb(files: Files, settings: Settings) -> Tokenizer:
     """NLLB: XLM-R's with 202 languages before the mask."""
-    return _with_languages(files, NLLB)
+    return _with_languages(files, settings, NLLB)
 
 
 def xglm(files: Files, settings: Settings) -> Tokenizer:
@@ -294,7 +297,11 @@ def gpt_sw3(files: Files, settings: Settings) -> Tokenizer:
     """GPT-SW3: control characters out, every kind of space a plain one, composed characters."""
     model = read_model(files["vocab_file"])
     name_defaults(model, settings)
-    before = [normalizers.Replace(Regex(NO_PRINTING), ""), normalizers.Replace(Regex(OTHER_SPACES), " "), normalizers.NFC()]
+    before = [
+        normalizers.Replace(Regex(NO_PRINTING), ""),
+        normalizers.Replace(Regex(OTHER_SPACES), " "),
+        normalizers.NFC(),
+    ]
     return pipeline(model, scores(model), model.unk_id, before=before)
 
 

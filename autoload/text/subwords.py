@@ -116,6 +116,8 @@ def _fairseq_dict(path: Path, settings: dict[str, Any]) -> dict[str, int]:
     for number, line in enumerate(lines, 1):
         token, space, _ = line.strip().rpartition(" ")
         if not space:
-            raise CorruptFile(f"{path}: line {number} is {line[:60]!r}, expected a token and its count.", path=str(path))
+            raise CorruptFile(
+                f"{path}: line {number} is {line[:60]!r}, expected a token and its count.", path=str(path)
+            )
         vocab[token] = len(vocab)
     return vocab

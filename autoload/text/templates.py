@@ -34,9 +34,7 @@ def write(rust: Tokenizer, single: str, pair: str) -> processors.TemplateProcess
                     f"The special token {name!r} is not in the vocabulary, so texts cannot be framed by it.", field=name
                 )
             tokens[name] = index
-    return processors.TemplateProcessing(
-        single=_split(single), pair=_split(pair), special_tokens=list(tokens.items())
-    )
+    return processors.TemplateProcessing(single=_split(single), pair=_split(pair), special_tokens=list(tokens.items()))
 
 
 def _name(word: str) -> str:

@@ -35,7 +35,9 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     def _set_template(self, code: str) -> None:
         if self._rust.token_to_id(code) is None:
             known = [token for token in self._extra if "_" in token]
-            raise TokenizerError(f"{code!r} is no language of this tokenizer{did_you_mean(code, known)}.", field="src_lang")
+            raise TokenizerError(
+                f"{code!r} is no language of this tokenizer{did_you_mean(code, known)}.", field="src_lang"
+            )
         self._rust.post_processor = templates.write(self._rust, *self._frame(code))
         self._changed()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Case:
     tolerance: float = 1e-5
     skip: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
+    tasks: tuple[str, ...] = ()  # to compare; none named: all
+    inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
@@ -81,7 +83,8 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
     vocabulary = case.config.get("vocab_size", 99)
     shape = (batch, 2, seq) if task == "MultipleChoice" else (batch, seq)
     low = max(3, (case.config.get("pad_token_id") or 0) + 1)
-    return {"input_ids": torch.randint(low, vocabulary, shape, generator=generator)}
+    ids = torch.randint(low, vocabulary, shape, generator=generator)
+    return {"input_ids": ids} | (case.inputs(ids) if case.inputs is not None else {})
 
 
 def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[str, Tensor]:
@@ -98,7 +101,7 @@ def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[s
         return {"labels": labels}
     if task == "TokenClassification":
         return {"labels": numbers(num_labels, *input_ids.shape)}
-    if task == "SequenceClassification":
+    if task in ("SequenceClassification", "ImageClassification"):
         return {"labels": numbers(num_labels, batch)}
     if task in ("MultipleChoice", "NextSentencePrediction"):
         return {"labels": numbers(2, batch)}
