@@ -528,5 +528,7 @@ def _read_entry_points() -> None:
 
         for point in entry_points(group="autoload.models"):
             found: Any = point.load()
+            description: Any = found() if callable(found) else found
+            register(point.name, **description)
             found = found() if callable(found) else found
             register(point.name, config=found["config"], heads=found["heads"])
