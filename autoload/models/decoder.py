@@ -18,6 +18,7 @@ from autoload.errors import ArgumentError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, Mask, attend, decoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache
+from autoload.layers.experts import Routed
 from autoload.layers.norms import LayerNormFP32, RMSNorm, RMSNormFP32, ZeroCentredRMSNorm
 from autoload.layers.rope import Rotary, rotate, rotate_pairs
 from autoload.model import PreTrainedModel, Variant, finish
@@ -126,6 +127,10 @@ class Attention(nn.Module):
         return (self.q_norm(q), self.k_norm(k)) if self.qk_norm == "head" else (q, k)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.output(self.see(x, context), x)
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        """What the heads gather; (batch, seq, heads * dim)."""
         q, k, v = self.project(x)
         if self.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
@@ -135,7 +140,7 @@ class Attention(nn.Module):
         q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.output(self.look(q, k, v, context), x)
+        return self.look(q, k, v, context)
 
     def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Queries and keys that know their positions."""
@@ -230,6 +235,7 @@ class Layer(nn.Module):
         self.scale = spec.residual_scale
         self.self_attn = (spec.attention or Attention)(config, spec, layer_idx)
         self.mlp = (spec.mlp or GatedMLP)(config, spec, layer_idx)
+        self.routed = isinstance(self.mlp, Routed)
         self.dropout = nn.Dropout(spec.residual_dropout)
         self.make_norms(lambda: spec.norm(config.hidden_size, norm_eps(config)))
 
@@ -241,9 +247,13 @@ class Layer(nn.Module):
         update = self.dropout(update)
         return x + update if self.scale is None else x + update * self.scale
 
+    def feed(self, x: Tensor, context: Context) -> Tensor:
+        """The MLP, or the experts in its place."""
+        return self.mlp(x, context) if self.routed else self.mlp(x)
+
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.self_attn(self.input_layernorm(x), context))
-        return self.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return self.add(x, self.feed(self.post_attention_layernorm(x), context))
 
 
 class PostNormLayer(Layer):
@@ -255,7 +265,7 @@ class PostNormLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(x, context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(x)))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(x, context)))
 
 
 class SandwichLayer(Layer):
@@ -269,7 +279,7 @@ class SandwichLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(self.pre_feedforward_layernorm(x), context)))
 
 
 class ParallelLayer(Layer):
@@ -280,7 +290,7 @@ class ParallelLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         h = self.input_layernorm(x)
-        return self.add(self.add(x, self.self_attn(h, context)), self.mlp(h))
+        return self.add(self.add(x, self.self_attn(h, context)), self.feed(h, context))
 
 
 class Model(PreTrainedModel):
@@ -376,7 +386,7 @@ class Model(PreTrainedModel):
             (*seen, x if self.last_is_normed else last) if states else None,
             tuple(context.attentions) if context.attentions is not None else None,
         )
-        return finish(out, return_dict, config)
+        return finish(self.result(out, context, **kwargs), return_dict, config)
 
     def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
         """The stream after the last layer, and before each."""
@@ -385,6 +395,10 @@ class Model(PreTrainedModel):
             seen.append(x)
             x = self.run(layer, x, context)
         return x, seen
+
+    def result(self, out: Any, context: Context, **kwargs: Any) -> Any:
+        """The output, to which a family may add what its layers left in the context."""
+        return out
 
     def enter(self, x: Tensor) -> Tensor:
         """Embeddings as the first layer gets them."""

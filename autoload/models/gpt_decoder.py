@@ -50,8 +50,8 @@ class Attention(nn.Module):
         super().__init__()
         self.size, self.heads, self.dim, self.layer_idx, self.cross = size, heads, size // heads, layer_idx, cross
         self.scale = self.dim**-0.5 if scale is None else scale
-        self.dropout, self.kind = dropout, "full"
-        self.rotate = rotate
+        self.attn_dropout = nn.Dropout(dropout)
+        self.kind, self.rotate = "full", rotate
 
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.dim)).transpose(1, 2)  # (batch, heads, seq, dim)
@@ -87,7 +87,7 @@ class Attention(nn.Module):
             mask, weights, bias = context.masks[self.kind], context.attentions, context.extra.get("bias")
             if context.cache is not None:
                 k, v = context.cache.update(k, v, self.layer_idx)
-        dropout = self.dropout if self.training else 0.0
+        dropout = self.attn_dropout.p if self.training else 0.0
         out = attend(q, k, v, mask, context, scale=self.scale, dropout=dropout, bias=bias, weights_to=weights)
         return self.output(out)
 
