@@ -205,11 +205,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         if count == old.num_embeddings:
             return old
         std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
-        table = copy.copy(old)  # its class may scale what it gives
-        table._parameters = {}
-        table.num_embeddings = count
-        table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
-        _resize_rows(table.weight, old.weight, mean_resizing, std)
+        table = resized(old, count, mean_resizing, std)
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()
         if head is not None:
@@ -357,6 +353,16 @@ def init_module(module: nn.Module, std: float) -> None:
                 weight.fill_(1.0)
             if isinstance(bias, Tensor):
                 bias.zero_()
+
+
+def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
+    """A table of `count` rows; those beyond the old ones are their mean, or fresh."""
+    table = copy.copy(old)  # its class may scale what it gives
+    table._parameters = {}
+    table.num_embeddings = count
+    table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
+    _resize_rows(table.weight, old.weight, mean, std)
+    return table
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

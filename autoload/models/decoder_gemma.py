@@ -19,7 +19,7 @@ from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.norms import RMSNormFP32, UnweightedRMSNorm
 from autoload.layers.rope import Rotary
-from autoload.model import Variant
+from autoload.model import Variant, resized
 from autoload.models import decoder
 from autoload.models.decoder import Spec, head_dim, hidden_act, norm_eps
 
@@ -103,6 +103,14 @@ class LayerInputModel(decoder.Model):
             self.embed_tokens_per_layer, table.layers = table, config.num_hidden_layers
             self.per_layer_model_projection = nn.Linear(config.hidden_size, width, bias=False)
             self.per_layer_projection_norm = RMSNormFP32(self.small, norm_eps(config))
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """A table with other tokens comes with as many embeddings for each layer."""
+        count = value.num_embeddings
+        if self.small and count != self.embed_tokens.num_embeddings:
+            self.embed_tokens_per_layer = resized(self.embed_tokens_per_layer, int(count))  # type: ignore[arg-type]
+            self.config.vocab_size_per_layer_input = count
+        super().set_input_embeddings(value)
 
     def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
         extra: dict[str, Any] = {"lent": {}}

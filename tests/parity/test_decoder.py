@@ -77,3 +77,19 @@ def test_layer_scalar(tmp_path: Path) -> None:
     finally:
         for layer, value in zip(theirs.layers, kept, strict=True):
             layer.layer_scalar.copy_(value)
+
+
+@pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
+def test_resize(model_type: str, tmp_path: Path) -> None:
+    """New tokens get an embedding in each layer too; old ones keep theirs."""
+    case = next(case for case in decoder_gemma.CASES if case.model_type == model_type)
+    ours, ids = load_ours(case, "CausalLM", tmp_path), inputs_for(case, "CausalLM")["input_ids"]
+    with torch.no_grad():
+        before = ours(ids).logits
+        ours.resize_token_embeddings(110)
+        after = ours(ids).logits
+        assert_close(after[..., :99], before, case.tolerance, "old tokens")
+        new = ours(torch.full_like(ids, 109)).logits
+    assert torch.isfinite(new).all() and new.shape[-1] == 110
+    table = ours.base_model.embed_tokens_per_layer
+    assert table.num_embeddings == ours.config.vocab_size_per_layer_input == 110 and table.width() == 8
