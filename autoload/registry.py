@@ -26,7 +26,7 @@ class Row(NamedTuple):
     family: str
     prefix: str  # of the class names
     tasks: str
-    config: str = ""  # prefix of the configuration's name, where it differs
+    config: str = ""  # prefix of the configuration's name, where the classes are another type's
 
 
 LM = "Model CausalLM"
@@ -401,6 +401,8 @@ def _built_in(model_type: str, task: str) -> type:
     """Make the class of a type and task from its family's head and its variant, once."""
     with _lock:
         key = (model_type, task)
+        if key not in _classes and (owner := _owner(model_type)) != model_type:
+            _classes[key] = _built_in(owner, task)
         if key not in _classes:
             family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")
             variant = family.VARIANTS[model_type]
@@ -431,6 +433,13 @@ def find_name(name: str) -> Any:
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
+
+
+def _owner(model_type: str) -> str:
+    """The type whose classes a type has: its own, or those of the type whose names it goes by."""
+    row = MODELS[model_type]
+    same = (t for t, other in MODELS.items() if other.prefix == row.prefix and not other.config)
+    return next(same, model_type) if row.config else model_type
 
 
 def _owners() -> list[str]:

@@ -1,7 +1,7 @@
 """Decoders with a gated MLP and a twist of their own.
 
-bitnet, diffllama, ernie4_5, glm, glm4, helium, hunyuan_v1_dense, hyperclovax, internlm3, iquestcoder, olmo, seed_oss,
-stablelm.
+bitnet, diffllama, ernie4_5, glm, glm4, helium, hunyuan_v1_dense, hyperclovax, olmo, seed_oss, stablelm. The models of
+internlm3 and iquestcoder are llama's; only their configurations differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoload.errors import ConfigError
 from autoload.layers.attention import Context
 from autoload.layers.norms import RMSNorm, RMSNormFP32, UnweightedLayerNorm, UnweightedRMSNorm
 from autoload.model import Variant
@@ -110,8 +109,6 @@ class DifferentialAttention(decoder.Attention):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__(config, spec, layer_idx)
-        if self.kv_heads % 2:
-            raise ConfigError("num_key_value_heads", self.kv_heads, "an even number: keys and values come in pairs")
         self.std, self.base = config.lambda_std_dev, 0.8 - 0.6 * math.exp(-0.3 * layer_idx)
         self.lambda_q1 = nn.Parameter(torch.zeros(self.dim))
         self.lambda_k1 = nn.Parameter(torch.zeros(self.dim))
@@ -161,10 +158,6 @@ class PeriLayer(decoder.Layer):
         return self.add(x, self.post_norm2(self.mlp(self.post_attention_layernorm(x))))
 
 
-def llama(c: Any) -> Spec:
-    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias)
-
-
 def glm(c: Any) -> Spec:
     return Spec(mlp=decoder.FusedGatedMLP, qkv_bias=c.attention_bias, interleaved=True)
 
@@ -181,8 +174,6 @@ def stablelm(c: Any) -> Spec:
 
 
 VARIANTS = {
-    "internlm3": Variant(llama),
-    "iquestcoder": Variant(llama),
     "stablelm": Variant(stablelm),
     "olmo": Variant(
         lambda c: Spec(

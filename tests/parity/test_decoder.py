@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from autoload import AutoConfig
+from autoload.errors import ConfigError
 from tests.parity.cases import decoder_attention_gate, decoder_gemma
 from tests.parity.cases.decoder_mrope import CASES
 from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
@@ -93,3 +95,36 @@ def test_resize(model_type: str, tmp_path: Path) -> None:
     assert torch.isfinite(new).all() and new.shape[-1] == 110
     table = ours.base_model.embed_tokens_per_layer
     assert table.num_embeddings == ours.config.vocab_size_per_layer_input == 110 and table.width() == 8
+
+
+@pytest.mark.parametrize(
+    "model_type,fields,named",
+    [
+        ("internlm3", dict(qkv_bias=True), "qkv_bias"),
+        ("iquestcoder", dict(clip_qkv=1.0), "clip_qkv"),
+        ("diffllama", dict(attention_dropout=0.1), "attention_dropout"),
+        ("diffllama", dict(num_key_value_heads=1), "num_key_value_heads"),
+        ("molmo2_text", dict(qk_norm_type="other"), "qk_norm_type"),
+        ("gemma3n_text", dict(activation_sparsity_pattern=[0.5]), "activation_sparsity_pattern"),
+    ],
+)
+def test_what_does_not_fit_together(model_type: str, fields: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        AutoConfig.for_model(model_type, **fields)
+
+
+def test_null_is_a_choice() -> None:
+    """No window, as many key heads as heads, an even share of the width."""
+    config = AutoConfig.for_model("mistral", sliding_window=None, num_key_value_heads=None, head_dim=None)
+    assert (config.sliding_window, config.num_key_value_heads, config.head_dim) == (None, 32, 128)
+
+
+def test_rope_by_kind() -> None:
+    """The old flat fields of Gemma 3 speak of the layers that see everything."""
+    config = AutoConfig.for_model(
+        "gemma3_text", rope_theta=5e5, rope_local_base_freq=2e4, rope_scaling=dict(rope_type="linear", factor=8.0)
+    )
+    assert config.rope_parameters == {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+    }

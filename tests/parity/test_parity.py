@@ -67,8 +67,7 @@ def test_class_names(model_type: str) -> None:
     for task in registry.tasks_of(model_type):
         ours = registry.resolve(model_type, task)
         assert ours.__name__ == reference_class(model_type, task).__name__
-        owner = registry.MODELS[model_type].config == ""  # else it goes by the class names of another type
-        assert getattr(autoload, ours.__name__) is ours or not owner
+        assert getattr(autoload, ours.__name__) is ours
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
