@@ -172,6 +172,22 @@ _KERNELS = {"sdpa": _sdpa, "flex_attention": _flex, "flash_attention_2": _flash}
 KERNELS = ("eager", *_KERNELS)
 
 
+def biased(mask: Mask, bias: Tensor, queries: int) -> Mask:
+    """A mask that also adds a bias, made once for all layers.
+
+    Args:
+        mask: which keys each query may look at.
+        bias: (batch or 1, heads, queries or 1, keys).
+        queries: number of queries.
+    """
+    allowed = causal_triangle(queries, bias.shape[-1], bias.device) if mask.causal else mask.allowed
+    if allowed is None:
+        return Mask(bias)
+    if allowed.dtype != torch.bool:
+        return Mask(bias + allowed)
+    return Mask(bias.masked_fill(~allowed, torch.finfo(bias.dtype).min))
+
+
 def causal_triangle(queries: int, keys: int, device: Any) -> Tensor:
     """True where key j <= query i, the last query being aligned with the last key; (1, 1, queries, keys)."""
     i = torch.arange(keys - queries, keys, device=device)[:, None]
