@@ -476,8 +476,8 @@ def _generation_config(model: Any, given: Any, files: Files) -> None:
             GenerationConfig.from_pretrained(given) if isinstance(given, (str, os.PathLike)) else given
         )
         return
-    raw = files.json("generation_config.json")
-    if raw is not None:
+    if files.find("generation_config.json") is not None:
+        raw = files.json("generation_config.json")
         model.generation_config = GenerationConfig.from_file_content(raw, f"{files.where}: generation_config.json")
 
 

@@ -88,6 +88,8 @@ def _start(
         prepare.run_encoder(model, prompt, name, kwargs, settings)
         input_ids = prepare.decoder_prompt(kwargs, start, batch, model.config.model_type)  # type: ignore[arg-type]
         _drop_idle_masks(kwargs)
+        if settings.is_assistant:
+            mask_length = input_ids.shape[1]  # an assistant always gets the whole text
     else:
         if name == "inputs_embeds":
             settings.use_cache = True  # or later passes would have to know both embeddings and tokens
@@ -107,12 +109,16 @@ def _start(
         room += prompt.shape[1]
     decode = make_cache(model, settings, kwargs, room)
     kwargs["use_cache"] = settings.use_cache
+    columns = Inputs(kwargs, encoder_decoder)
+    processors = make_processors(model, settings, call, kwargs, prompt, input_ids, eos)
+    if decode is not None:
+        columns.hold("attention_mask", getattr(kwargs["past_key_values"], "max_cache_len", 0))
     run = Run(
         model,
         settings,
-        make_processors(model, settings, call, kwargs, prompt, input_ids, eos),
+        processors,
         make_criteria(model, settings, call, eos),
-        Inputs(kwargs, encoder_decoder),
+        columns,
         eos,
         pad,
         mask_length,

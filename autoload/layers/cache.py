@@ -8,10 +8,12 @@ updates, so any object with `update`, `get_seq_length` and `get_mask_sizes` work
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 from autoload.layers.cache_layers import (
     CacheLayer,
@@ -21,6 +23,7 @@ from autoload.layers.cache_layers import (
     StaticCacheLayer,
     StaticSlidingCacheLayer,
 )
+from autoload.layers.cache_storage import BACKENDS, OffloadedLayer
 
 STATE_KINDS = ("mamba", "linear_attention", "conv")  # kinds of layers without keys and values
 
@@ -128,10 +131,14 @@ class DynamicCache(Cache):
     Args:
         data: (keys, values) of each layer to begin with.
         config: configuration whose `layer_types` and `sliding_window` say which layers have a window.
+        offloading: keep the content in the CPU's memory.
     """
 
-    def __init__(self, data: Iterable[tuple[Tensor, Tensor]] | None = None, config: Any = None):
+    def __init__(
+        self, data: Iterable[tuple[Tensor, Tensor]] | None = None, config: Any = None, offloading: bool = False
+    ):
         super().__init__()
+        self.offloading = offloading
         text = config.get_text_config(decoder=True) if config is not None else None
         self.windows = layer_windows(text) if text is not None else []
         self.kinds = list(getattr(text, "layer_types", None) or ())
@@ -141,29 +148,61 @@ class DynamicCache(Cache):
             else:
                 self.update(keys, values, layer_idx)
 
-    def new_layer(self, layer_idx: int) -> Layer:
+    def new_layer(self, layer_idx: int) -> Any:
         if layer_idx < len(self.kinds) and self.kinds[layer_idx] in STATE_KINDS:
             return StateLayer()
         window = self.windows[layer_idx] if layer_idx < len(self.windows) else None
-        return SlidingCacheLayer(window) if window else CacheLayer()
+        layer = SlidingCacheLayer(window) if window else CacheLayer()
+        return OffloadedLayer(layer) if self.offloading else layer
 
 
 class StaticCache(Cache):
     """Room for `max_cache_len` tokens, taken once; layers with a shorter window take room for the window."""
 
-    def __init__(self, config: Any, max_cache_len: int, **unused: Any):
-        self.max_cache_len = max_cache_len
+    def __init__(self, config: Any, max_cache_len: int, offloading: bool = False, **unused: Any):
+        self.max_cache_len, self.offloading = max_cache_len, offloading
         text = config.get_text_config(decoder=True)
         kinds = getattr(text, "layer_types", None) or ["sliding_attention"] * text.num_hidden_layers
         super().__init__(map(self._layer, kinds, layer_windows(text)))
 
-    def _layer(self, kind: str, window: int | None) -> Layer:
+    def _layer(self, kind: str, window: int | None) -> Any:
         if kind in STATE_KINDS:
             return StateLayer()
+        layer = self._with_keys(kind, window)
+        return OffloadedLayer(layer) if self.offloading else layer
+
+    def _with_keys(self, kind: str, window: int | None) -> Layer:
         # A window slides by one token; a chunk does not, so its layer keeps everything and masks the rest.
         if window is not None and window < self.max_cache_len and kind == "sliding_attention":
             return StaticSlidingCacheLayer(window)
         return StaticCacheLayer(self.max_cache_len)
+
+
+class QuantizedCache(Cache):
+    """Grows with the sequence and holds all but its newest tokens in few bits.
+
+    Args:
+        backend: "fp8", or "quanto" for integers by the package optimum-quanto.
+        config: of the model, whose layers must see everything.
+        settings: of the backend; see `cache_storage.quanto_layer`.
+
+    Raises:
+        ArgumentError: an unknown backend, or a model with windows.
+    """
+
+    def __init__(self, backend: str, config: Any, **settings: Any):
+        from autoload.errors import ArgumentError
+
+        super().__init__()
+        if backend not in BACKENDS:
+            text = f"a quantized cache by {backend!r}; expected one of {', '.join(BACKENDS)}."
+            raise ArgumentError(text, name="backend")
+        if any(layer_windows(config.get_text_config(decoder=True))):
+            raise ArgumentError("a quantized cache needs a model without windows.", name="cache_implementation")
+        self.new = partial(BACKENDS[backend], **settings)
+
+    def new_layer(self, layer_idx: int) -> Any:
+        return self.new()
 
 
 class EncoderDecoderCache(Cache):
@@ -254,6 +293,6 @@ def _unflatten(pairs: Any, windows: Any) -> DynamicCache:
     return cache
 
 
-torch.utils._pytree.register_pytree_node(
+_pytree.register_pytree_node(
     DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache"
 )

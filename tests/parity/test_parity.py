@@ -139,6 +139,7 @@ def _compare(found: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("case,task", PAIRS, ids=named(PAIRS))
 def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     """Where tokens are real, padding changes nothing but what it changes in the reference."""
+    skip(case, "padding")
     if task == "MultipleChoice":
         pytest.skip("has no padding of its own: its texts are padded as those of the other heads")
     if task == "ImageClassification":
