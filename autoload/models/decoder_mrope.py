@@ -271,7 +271,7 @@ VARIANTS = {
         heads={"Model": DeepstackModel},
     ),
     "hunyuan_vl_text": Variant(
-        lambda c: Spec(attention=NormAfterRotation, qkv_bias=c.attention_bias, o_bias=c.attention_bias, rope_fp32=True),
+        lambda c: Spec(attention=NormAfterRotation, qkv_bias=c.attention_bias, o_bias=c.attention_bias, turn_fp32=True),
         heads={"Model": WholeAxisModel},
     ),
     "granite_docling_text": Variant(

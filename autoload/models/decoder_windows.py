@@ -151,7 +151,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             no_rope=without_rope(c.layer_types, "full_attention"),
             logits_scale=c.logit_scale,
         )
