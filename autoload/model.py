@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -20,6 +20,9 @@ from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
 from autoload.losses import causal_lm_loss
+
+if TYPE_CHECKING:
+    from autoload.loading import LoadingReport
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     base_model_prefix: ClassVar[str] = "model"
     main_input_name: ClassVar[str] = "input_ids"
     variant: ClassVar[Variant] = Variant()
+    loading_report: LoadingReport  # of a model that was loaded
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
