@@ -56,7 +56,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
-    _no_split_modules: ClassVar[list[str]] = []
+    _no_split_modules: list[str] = []
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
 
@@ -232,7 +232,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
 
     # -- running
 
-    def run(self, layer: nn.Module, x: Tensor, context: Context) -> Tensor:
+    def run(self, layer: Callable[[Any, Context], Any], x: Any, context: Context) -> Any:
         """One layer; in training with gradient checkpointing its inside is computed again in the backward pass."""
         if self.gradient_checkpointing and self.training and self._checkpoint is not None:
             return self._checkpoint(layer.__call__, x, context)
