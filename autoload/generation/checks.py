@@ -41,7 +41,7 @@ def _whole(value: Any, low: int | None = None) -> int:
     rounded = isinstance(value, Real) and not isinstance(value, (bool, Integral)) and float(value).is_integer()
     number: Any = int(float(value)) if rounded else value  # 64.0 in a file means 64
     _require(isinstance(number, Integral) and not isinstance(number, bool), value)
-    return _require(low is None or number >= low, number)
+    return _require(low is None or int(number) >= low, number)
 
 
 def _number(value: Any) -> Any:
