@@ -92,7 +92,7 @@ def attend(
     mask = mask or Mask()
     if context.packing is not None:
         return (
-            context.packing.each(lambda *qkv: _sdpa(*qkv, Mask(), None, scale, dropout), q, k, v)
+            context.packing.each(lambda q, k, v: _sdpa(q, k, v, Mask(), None, scale, dropout), q, k, v)
             .transpose(1, 2)
             .flatten(2)
         )
