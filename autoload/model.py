@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -20,6 +20,9 @@ from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
 from autoload.losses import causal_lm_loss
+
+if TYPE_CHECKING:
+    from autoload.loading import LoadingReport
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     base_model_prefix: ClassVar[str] = "model"
     main_input_name: ClassVar[str] = "input_ids"
     variant: ClassVar[Variant] = Variant()
+    loading_report: LoadingReport  # of a model that was loaded
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
-    _no_split_modules: ClassVar[list[str]] = []
+    _no_split_modules: list[str] = []
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
 
@@ -224,7 +228,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
 
     # -- running
 
-    def run(self, layer: nn.Module, x: Tensor, context: Context) -> Tensor:
+    def run(self, layer: Callable[[Any, Context], Any], x: Any, context: Context) -> Any:
         """One layer; in training with gradient checkpointing its inside is computed again in the backward pass."""
         if self.gradient_checkpointing and self.training and self._checkpoint is not None:
             return self._checkpoint(layer.__call__, x, context)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from quickstart import bundled_model
 
-from autoload import AutoModelForSequenceClassification, AutoTokenizer
+from autoload import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 LABELS = ["bad", "good"]
 HELD_OUT = 16  # reviews that are not trained on
@@ -24,13 +24,13 @@ def read_reviews() -> list[tuple[str, int]]:
     return [(text, LABELS.index(label)) for label, text in (line.split("\t") for line in lines)]
 
 
-def batch(tokenizer: AutoTokenizer, rows: list[tuple[str, int]]) -> dict[str, torch.Tensor]:
+def batch(tokenizer: PreTrainedTokenizerBase, rows: list[tuple[str, int]]) -> dict[str, torch.Tensor]:
     texts, labels = zip(*rows, strict=True)
     return {**tokenizer(list(texts), padding=True, return_tensors="pt"), "labels": torch.tensor(labels)}
 
 
 @torch.no_grad()
-def accuracy(model: torch.nn.Module, tokenizer: AutoTokenizer, rows: list[tuple[str, int]]) -> float:
+def accuracy(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, rows: list[tuple[str, int]]) -> float:
     model.eval()
     inputs = batch(tokenizer, rows)
     return float((model(**inputs).logits.argmax(-1) == inputs["labels"]).float().mean())

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autoload import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from autoload import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 SENTENCES = [
     "The cat sleeps on the warm windowsill.",
@@ -41,7 +41,7 @@ def bundled_model() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def embed(model: torch.nn.Module, tokenizer: AutoTokenizer, sentences: list[str]) -> Tensor:
+def embed(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, sentences: list[str]) -> Tensor:
     """One unit vector per sentence: the mean of its tokens' hidden states."""
     inputs = tokenizer(sentences, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():

@@ -35,7 +35,9 @@ def test_each_text_is_as_if_it_were_alone(lengths: list[int]) -> None:
         out = model(**inputs, output_hidden_states=True)
         assert seen == [sum(lengths)]
         for row, length in enumerate(lengths):
-            alone = model(**{name: value[row : row + 1, :length] for name, value in inputs.items()}, output_hidden_states=True)
+            alone = model(
+                **{name: value[row : row + 1, :length] for name, value in inputs.items()}, output_hidden_states=True
+            )
             for found, expected in zip(out.hidden_states, alone.hidden_states, strict=True):
                 assert torch.allclose(found[row, :length], expected[0], atol=1e-6)
             assert torch.allclose(out.pooler_output[row], alone.pooler_output[0], atol=1e-6)

@@ -31,7 +31,9 @@ def grads(model: Any) -> dict[str, torch.Tensor]:
 
 def test_gradient_checkpointing_changes_nothing(model: Any) -> None:
     still = {name: 0.0 for name in model.config.to_dict() if "dropout" in name or name.endswith("_pdrop")}
-    model = tiny(model.config.model_type, "MaskedLM" if model.config.model_type == "bert" else "CausalLM", **still).train()
+    model = tiny(
+        model.config.model_type, "MaskedLM" if model.config.model_type == "bert" else "CausalLM", **still
+    ).train()
     plain = grads(model)
     calls = []
     hook = model.base_model.get_submodule(

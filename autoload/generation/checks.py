@@ -38,10 +38,10 @@ def _require(condition: bool, value: Any) -> Any:
 
 
 def _whole(value: Any, low: int | None = None) -> int:
-    if isinstance(value, Real) and not isinstance(value, (bool, Integral)) and float(value).is_integer():
-        value = int(value)  # 64.0 in a file means 64
-    _require(isinstance(value, Integral) and not isinstance(value, bool), value)
-    return _require(low is None or value >= low, value)
+    rounded = isinstance(value, Real) and not isinstance(value, (bool, Integral)) and float(value).is_integer()
+    number: Any = int(float(value)) if rounded else value  # 64.0 in a file means 64
+    _require(isinstance(number, Integral) and not isinstance(number, bool), value)
+    return _require(low is None or int(number) >= low, number)
 
 
 def _number(value: Any) -> Any:

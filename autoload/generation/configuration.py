@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoload.errors import ArgumentError, GenerationError, unknown_argument
 from autoload.generation.checks import CALL_ARGUMENTS, FIELDS, check_field, check_supported, check_together
@@ -254,6 +254,10 @@ class GenerationConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __getattr__(self, name: str) -> Any:  # only for what is absent; declared so that type checkers take any field
         raise AttributeError(f"GenerationConfig has no field {name!r}")

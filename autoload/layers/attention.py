@@ -92,7 +92,7 @@ def attend(
     mask = mask or Mask()
     if context.packing is not None:
         return (
-            context.packing.each(lambda *qkv: _sdpa(*qkv, Mask(), None, scale, dropout), q, k, v)
+            context.packing.each(lambda q, k, v: _sdpa(q, k, v, Mask(), None, scale, dropout), q, k, v)
             .transpose(1, 2)
             .flatten(2)
         )
@@ -179,6 +179,22 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, sca
 
 _KERNELS = {"sdpa": _sdpa, "flex_attention": _flex, "flash_attention_2": _flash}
 KERNELS = ("eager", *_KERNELS)
+
+
+def biased(mask: Mask, bias: Tensor, queries: int) -> Mask:
+    """A mask that also adds a bias, made once for all layers.
+
+    Args:
+        mask: which keys each query may look at.
+        bias: (batch or 1, heads, queries or 1, keys).
+        queries: number of queries.
+    """
+    allowed = causal_triangle(queries, bias.shape[-1], bias.device) if mask.causal else mask.allowed
+    if allowed is None:
+        return Mask(bias)
+    if allowed.dtype != torch.bool:
+        return Mask(bias + allowed)
+    return Mask(bias.masked_fill(~allowed, torch.finfo(bias.dtype).min))
 
 
 def causal_triangle(queries: int, keys: int, device: Any) -> Tensor:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree
 
@@ -293,6 +292,4 @@ def _unflatten(pairs: Any, windows: Any) -> DynamicCache:
     return cache
 
 
-_pytree.register_pytree_node(
-    DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache"
-)
+_pytree.register_pytree_node(DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache")

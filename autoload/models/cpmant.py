@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autoload import heads
 from autoload.errors import ArgumentError
-from autoload.layers.attention import Context, Mask, kernel_of
+from autoload.layers.attention import Context, Mask, biased, kernel_of
 from autoload.layers.cache import DynamicCache
 from autoload.layers.norms import RMSNorm
 from autoload.losses import token_loss
@@ -217,10 +217,11 @@ class Model(PreTrainedModel):
         count = (input_ids != 0).sum(-1, keepdim=True)  # (batch, 1)
         from_end = torch.arange(input_ids.shape[1] - 1, -1, -1, device=input_ids.device)
         real = F.pad(from_end < count, (length, 0), value=True)  # (batch, prompt + seq)
+        bias = self.position_bias(segment)[:, :, past:]
         context = Context(
-            masks={"full": Mask(real[:, None, None, :])},
+            masks={"full": biased(Mask(real[:, None, None, :]), bias, bias.shape[2])},
             kernel=kernel_of(config),
-            extra={"bias": self.position_bias(segment)[:, :, past:], "real": real[:, past:, None].to(x.dtype)},
+            extra={"real": real[:, past:, None].to(x.dtype)},
         )
         return x[:, past:], context
 

@@ -122,7 +122,7 @@ class Model(PreTrainedModel):
         if attention_mask is None:
             if lengths is None and input_ids is not None:
                 lengths = (input_ids != config.pad_token_id).sum(1)
-            attention_mask = places < (x.shape[1] if lengths is None else lengths[:, None])
+            attention_mask = torch.lt(places, x.shape[1] if lengths is None else lengths[:, None])
         x = x + self.position_embeddings(places if position_ids is None else position_ids)
         if langs is not None and self.speaks:
             x = x + self.lang_embeddings(langs)

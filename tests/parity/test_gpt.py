@@ -134,6 +134,7 @@ def test_nonsense_is_refused(model_type: str, fields: dict[str, Any], named: str
         ("gpt_neo", ["h.0.attn.attention.bias", "h.0.attn.attention.masked_bias"]),
         ("gpt_neox", ["layers.0.attention.bias", "layers.0.attention.rotary_emb.inv_freq"]),
         ("codegen", ["h.0.attn.causal_mask"]),
+        ("xglm", ["embed_positions.weights"]),
     ],
 )
 def test_masks_in_old_files_are_passed_over(model_type: str, left: list[str], tmp_path: Path) -> None:
