@@ -48,6 +48,7 @@ from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
 from autoload.models import decoder_mrope as _models_decoder_mrope
 from autoload.models import decoder_plain as _models_decoder_plain
+from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
@@ -2951,6 +2952,30 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
 
+class Molmo2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    additional_vocab_size: int
+    attention_bias: bool
+    qk_norm_type: str
+    rope_scaling_layers: Any
+    norm_after: bool
+    qkv_bias: bool
+    layer_norm_eps: float
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3827,6 +3852,26 @@ class VaultGemmaConfig(PreTrainedConfig):
     layer_types: Any
     final_logit_softcapping: float
     attn_logit_softcapping: float
+
+class VoxtralRealtimeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: Any
+    sliding_window: int
 
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
@@ -4745,7 +4790,7 @@ class GraniteModel(_Loads, _models_decoder.Model):
 class GraniteForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
     config: GraniteConfig
 
-class GraniteDoclingTextModel(_Loads, _models_decoder_mrope.GraniteDeepstackModel):
+class GraniteDoclingTextModel(_Loads, _models_decoder_mrope.Deepstack):
     config: GraniteDoclingTextConfig
 
 class GraniteSWAModel(_Loads, _models_decoder_windows.ThetaModel):
@@ -5083,6 +5128,9 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
+
+class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
+    config: Molmo2TextConfig
 
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig
@@ -5545,6 +5593,9 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
+    config: VoxtralRealtimeTextConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig
