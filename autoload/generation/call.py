@@ -21,6 +21,9 @@ def generate(
 ) -> Any:
     """See `GenerationMixin.generate`; `kwargs` are its keywords, `call` its other arguments."""
     _check_call(call, custom_generate)
+    if given is not None and not isinstance(given, GenerationConfig):
+        text = f"generate: generation_config is {type(given).__name__}, expected a GenerationConfig."
+        raise ArgumentError(text, name="generation_config")
     own = model.generation_config if model.generation_config is not None else GenerationConfig()
     own_limits = any(
         source is not None

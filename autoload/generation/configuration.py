@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from autoload.errors import ArgumentError, GenerationError, unknown_argument
+from autoload.errors import GenerationError, unknown_argument
 from autoload.generation.checks import CALL_ARGUMENTS, FIELDS, check_field, check_supported, check_together
 from autoload.generation.watermarks import CompileConfig, SynthIDTextWatermarkingConfig, WatermarkingConfig
 
@@ -264,9 +264,6 @@ def merged(given: GenerationConfig | None, own: GenerationConfig, fields: Mappin
 
     The caller's keywords win over the caller's configuration, that one over the model's, that one over `DEFAULTS`.
     """
-    if given is not None and not isinstance(given, GenerationConfig):
-        text = f"generate: generation_config is {type(given).__name__}, expected a GenerationConfig."
-        raise ArgumentError(text, name="generation_config")
     settings = copy.deepcopy(given) if given is not None else GenerationConfig()
     for source in (own.__dict__, DEFAULTS):
         for name, value in source.items():
