@@ -15,19 +15,19 @@ CACHES = ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
 
 # Arguments of generate() that are no settings.
 CALL_ARGUMENTS = (
-    "inputs",
-    "generation_config",
-    "logits_processor",
-    "stopping_criteria",
-    "prefix_allowed_tokens_fn",
-    "synced_gpus",
     "assistant_model",
-    "streamer",
-    "negative_prompt_ids",
-    "negative_prompt_attention_mask",
-    "custom_generate",
-    "tokenizer",
     "assistant_tokenizer",
+    "custom_generate",
+    "generation_config",
+    "inputs",
+    "logits_processor",
+    "negative_prompt_attention_mask",
+    "negative_prompt_ids",
+    "prefix_allowed_tokens_fn",
+    "stopping_criteria",
+    "streamer",
+    "synced_gpus",
+    "tokenizer",
 )
 
 
