@@ -95,7 +95,7 @@ def _start(
             mask_length = input_ids.shape[1]  # an assistant always gets the whole text
     else:
         if name == "inputs_embeds":
-            settings.use_cache = True  # or later passes would have to know both embeddings and tokens
+            settings.update(use_cache=True)  # or later passes would have to know both embeddings and tokens
         mask_length = _mask_and_positions(model, prompt, name, kwargs, accepted, eos, pad)
         input_ids = prompt if name == "input_ids" else kwargs.pop("input_ids")
     if (times := max(settings.num_beams, settings.num_return_sequences)) > 1:

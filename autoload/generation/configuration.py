@@ -269,8 +269,9 @@ def merged(given: GenerationConfig | None, own: GenerationConfig, fields: Mappin
         for name, value in source.items():
             if value is not None and settings.__dict__.get(name) is None and name not in METADATA:
                 settings.__dict__[name] = copy.copy(value)
+    for name, value in settings.__dict__.items():  # attributes may have been set since the configurations were made
+        settings.__dict__[name] = check_field(name, value, "generate")
     rest = settings.update(**fields)
-    check_together(settings.__dict__, "generate")
     check_supported(settings.__dict__, "generate")
     return settings, rest
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 from autoload.layers.cache_layers import (
     CacheLayer,
@@ -292,6 +292,4 @@ def _unflatten(pairs: Any, windows: Any) -> DynamicCache:
     return cache
 
 
-torch.utils._pytree.register_pytree_node(
-    DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache"
-)
+_pytree.register_pytree_node(DynamicCache, _flatten, _unflatten, serialized_type_name="autoload.DynamicCache")

@@ -73,6 +73,13 @@ def test_no_room(model: Any, ids: Tensor) -> None:
         model.generate(ids, max_length=12)
 
 
+def test_attributes_are_checked_too(ids: Tensor) -> None:
+    model = copy.deepcopy(pair(LLAMA)[0])
+    model.generation_config.temperature = "hot"
+    with pytest.raises(GenerationError, match="temperature is 'hot'"):
+        model.generate(ids, max_new_tokens=2)
+
+
 @pytest.mark.parametrize("settings", [dict(top_k="x"), dict(num_beams=0), dict(do_sample=True, temperature=0.0)])
 def test_settings_are_checked(model: Any, ids: Tensor, settings: dict[str, Any]) -> None:
     with pytest.raises(GenerationError, match="^generate: "):
@@ -385,6 +392,6 @@ def test_an_encoder_runs_once() -> None:
     ids = prompts(by_name("bert"))["input_ids"]
     plain = ours.generate(ids, max_new_tokens=5, num_beams=2)
     states = ours.encoder(ids)
-    given = ours.generate(encoder_outputs=states, max_new_tokens=5, num_beams=2)
+    given = [ours.generate(encoder_outputs=x, max_new_tokens=5, num_beams=2) for x in (states, states.to_tuple())]
     hook.remove()
-    assert len(passes) == 2 and given.tolist() == plain.tolist()
+    assert len(passes) == 2 and given[0].tolist() == given[1].tolist() == plain.tolist()

@@ -29,9 +29,7 @@ def tokenizer() -> Any:
     t.decoder = decoders.ByteLevel()
     corpus = ["the quick brown fox jumps over the lazy dog", "hello world, the end"] * 4
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    t.train_from_iterator(
-        corpus, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
-    )
+    t.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False))
     return PreTrainedTokenizerFast(tokenizer_object=t)
 
 
@@ -41,7 +39,18 @@ def ids() -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "stops",
-    [["fox"], ["x\nj"], ["over the"], ["lazy dog"], ["ö"], ["京に"], ["🙂"], ["\n\n"], ["<stop>", "zzz"], ["azy d", "e"]],
+    [
+        ["fox"],
+        ["x\nj"],
+        ["over the"],
+        ["lazy dog"],
+        ["ö"],
+        ["京に"],
+        ["🙂"],
+        ["\n\n"],
+        ["<stop>", "zzz"],
+        ["azy d", "e"],
+    ],
     ids=str,
 )
 def test_stops_where_the_reference_stops(stops: list[str]) -> None:
