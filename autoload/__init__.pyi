@@ -81,25 +81,43 @@ from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
 from autoload.models import decoder_gated as _models_decoder_gated
+from autoload.models import decoder_gemma as _models_decoder_gemma
 from autoload.models import decoder_mrope as _models_decoder_mrope
 from autoload.models import decoder_plain as _models_decoder_plain
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
 from autoload.models import esm as _models_esm
+from autoload.models import eurobert as _models_eurobert
+from autoload.models import fnet as _models_fnet
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
+from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv3 as _models_layoutlmv3
+from autoload.models import lilt as _models_lilt
+from autoload.models import longformer as _models_longformer
+from autoload.models import mla as _models_mla
+from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import moe as _models_moe
+from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import nomic_bert as _models_nomic_bert
+from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import xlm as _models_xlm
+from autoload.models import xlnet as _models_xlnet
+from autoload.models import xmod as _models_xmod
 
 __version__: str
 REFERENCE_VERSION: str
@@ -519,6 +537,38 @@ class AutoModelForZeroShotImageClassification(_Auto[PreTrainedModel]):
 class AutoModelForZeroShotObjectDetection(_Auto[PreTrainedModel]):
     """For boxes for texts."""
 
+class AfmoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    moe_intermediate_size: int
+    num_dense_layers: int
+    head_dim: int
+    num_experts: int
+    num_experts_per_tok: int
+    num_shared_experts: int
+    route_scale: float
+    output_router_logits: bool
+    global_attn_every_n_layers: int
+    sliding_window: int
+    layer_types: Any
+    mup_enabled: bool
+
 class AlbertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -582,6 +632,44 @@ class ArceeConfig(PreTrainedConfig):
     attention_bias: bool
     mlp_bias: bool
     head_dim: Any
+
+class AXK1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    pretraining_tp: int
+    rope_interleave: bool
+    n_routed_experts: int
+    mlp_layer_types: Any
+    num_local_experts: int
 
 class BertConfig(PreTrainedConfig):
     vocab_size: int
@@ -685,6 +773,27 @@ class BloomConfig(PreTrainedConfig):
     slow_but_exact: bool
     num_hidden_layers: int
     num_attention_heads: int
+
+class BrosConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    is_decoder: bool
+    add_cross_attention: bool
+    dim_bbox: int
+    bbox_scale: float
+    n_relations: int
+    classifier_dropout_prob: float
 
 class CamembertConfig(PreTrainedConfig):
     vocab_size: int
@@ -801,6 +910,31 @@ class CohereCompassTextConfig(PreTrainedConfig):
     layer_types: Any
     pooling: Any
 
+class ConvBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    embedding_size: int
+    head_ratio: int
+    conv_kernel_size: int
+    num_groups: int
+
 class Cosmos3EdgeTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -823,6 +957,24 @@ class Cosmos3EdgeTextConfig(PreTrainedConfig):
     pretraining_tp: int
     mlp_bias: bool
     head_dim: int
+
+class CpmAntConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_attention_heads: int
+    dim_head: int
+    dim_ff: int
+    num_hidden_layers: int
+    dropout_p: float
+    position_bias_num_buckets: int
+    position_bias_max_distance: int
+    eps: float
+    init_std: float
+    prompt_types: int
+    prompt_length: int
+    segment_types: int
+    use_cache: bool
+    tie_word_embeddings: bool
 
 class CTRLConfig(PreTrainedConfig):
     use_cache: bool
@@ -941,6 +1093,114 @@ class DebertaV2Config(PreTrainedConfig):
     pooler_hidden_act: str
     legacy: bool
 
+class DecisionTransformerConfig(PreTrainedConfig):
+    vocab_size: int
+    n_positions: int
+    n_layer: int
+    n_head: int
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    bos_token_id: int
+    eos_token_id: int
+    n_inner: Any
+    activation_function: str
+    scale_attn_weights: bool
+    use_cache: bool
+    scale_attn_by_inverse_layer_idx: bool
+    reorder_and_upcast_attn: bool
+    add_cross_attention: bool
+    state_dim: int
+    act_dim: int
+    hidden_size: int
+    max_ep_len: int
+    action_tanh: bool
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class DeepseekV2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: Any
+    topk_group: Any
+    norm_topk_prob: bool
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: Any
+    first_k_dense_replace: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    topk_method: str
+    num_experts_per_tok: Any
+    moe_intermediate_size: int
+    num_experts: int
+
+class DeepseekV3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    pretraining_tp: int
+    rope_interleave: bool
+    n_routed_experts: int
+    first_k_dense_replace: int
+    num_nextn_predict_layers: int
+    num_local_experts: int
+    num_mtp_layers: int
+
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -984,6 +1244,40 @@ class DistilBertConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+
+class Dots1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_shared_experts: Any
+    n_routed_experts: Any
+    num_experts_per_tok: Any
+    first_k_dense_replace: int
+    sliding_window: int
+    max_window_layers: int
+    layer_types: Any
+    num_local_experts: Any
 
 class DPRConfig(PreTrainedConfig):
     vocab_size: int
@@ -1076,6 +1370,37 @@ class Ernie4_5Config(PreTrainedConfig):
     use_bias: bool
     head_dim: int
 
+class Ernie4_5_MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    use_bias: bool
+    moe_intermediate_size: int
+    moe_k: int
+    moe_num_experts: int
+    moe_num_shared_experts: int
+    moe_layer_start_index: int
+    moe_layer_end_index: int
+    moe_layer_interval: int
+    moe_norm_min: float
+    num_experts: int
+    num_experts_per_tok: int
+
 class EsmConfig(PreTrainedConfig):
     vocab_size: Any
     hidden_size: int
@@ -1103,6 +1428,53 @@ class EsmConfig(PreTrainedConfig):
     esmfold_config: Any
     vocab_list: Any
 
+class EsmcConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: Any
+    mask_token_id: int
+    classifier_dropout: float
+
+class EuroBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: Any
+    pretraining_tp: int
+    mask_token_id: int
+    classifier_pooling: str
+
 class Exaone4Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1124,6 +1496,39 @@ class Exaone4Config(PreTrainedConfig):
     sliding_window: int
     sliding_window_pattern: int
     layer_types: Any
+
+class ExaoneMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    sliding_window: int
+    sliding_window_pattern: int
+    layer_types: Any
+    mlp_layer_types: Any
+    first_k_dense_replace: int
+    moe_intermediate_size: int
+    num_experts: int
+    num_experts_per_tok: int
+    num_shared_experts: int
 
 class FalconConfig(PreTrainedConfig):
     layer_norm_epsilon: float
@@ -1150,6 +1555,93 @@ class FalconConfig(PreTrainedConfig):
     eos_token_id: int
     ffn_hidden_size: Any
     activation: str
+
+class FlaubertConfig(PreTrainedConfig):
+    vocab_size: int
+    emb_dim: int
+    n_layers: int
+    n_heads: int
+    dropout: float
+    attention_dropout: float
+    gelu_activation: bool
+    sinusoidal_embeddings: bool
+    causal: bool
+    asm: bool
+    n_langs: int
+    use_lang_emb: bool
+    max_position_embeddings: int
+    embed_init_std: float
+    layer_norm_eps: float
+    init_std: float
+    unk_index: int
+    mask_index: int
+    is_encoder: bool
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: Any
+    summary_proj_to_labels: bool
+    summary_first_dropout: float
+    start_n_top: int
+    end_n_top: int
+    mask_token_id: int
+    lang_id: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    pre_norm: bool
+    layerdrop: float
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    n_words: int
+    bos_index: int
+    eos_index: int
+    pad_index: int
+
+class FlexOlmoConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    num_experts_per_tok: int
+    num_experts: int
+    norm_topk_prob: bool
+    num_local_experts: int
+
+class FNetConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_tpu_fourier_optimizations: bool
+    tpu_short_seq_length: int
 
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -1227,6 +1719,101 @@ class Gemma3TextConfig(PreTrainedConfig):
     attn_logit_softcapping: Any
     use_bidirectional_attention: bool
 
+class Gemma3nTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    num_kv_shared_layers: int
+    final_logit_softcapping: float
+    vocab_size_per_layer_input: int
+    hidden_size_per_layer_input: int
+    altup_active_idx: int
+    altup_coef_clip: float
+    altup_correct_scale: bool
+    altup_num_inputs: int
+    laurel_rank: int
+    activation_sparsity_pattern: Any
+
+class Gemma4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    num_kv_shared_layers: int
+    final_logit_softcapping: Any
+    use_bidirectional_attention: Any
+    attention_k_eq_v: bool
+    use_double_wide_mlp: bool
+    vocab_size_per_layer_input: int
+    hidden_size_per_layer_input: int
+    enable_moe_block: bool
+    num_experts: Any
+    top_k_experts: Any
+    moe_intermediate_size: Any
+
+class Gemma4UnifiedTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    num_kv_shared_layers: int
+    final_logit_softcapping: Any
+    use_bidirectional_attention: str
+    attention_k_eq_v: bool
+    use_double_wide_mlp: bool
+
 class GlmConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1268,6 +1855,79 @@ class Glm4Config(PreTrainedConfig):
     attention_dropout: float
     head_dim: int
     attention_bias: bool
+
+class Glm4MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_shared_experts: int
+    n_routed_experts: int
+    first_k_dense_replace: int
+    use_qk_norm: bool
+    num_nextn_predict_layers: int
+    num_local_experts: int
+    num_mtp_layers: int
+
+class Glm4MoeLiteConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    pretraining_tp: int
+    rope_interleave: bool
+    mlp_layer_types: Any
+    num_local_experts: int
+    head_dim: int
 
 class Glm4vTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -1447,6 +2107,36 @@ class GPTNeoXJapaneseConfig(PreTrainedConfig):
     intermediate_multiple_size: int
     tie_word_embeddings: bool
 
+class GptOssConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    num_local_experts: int
+    head_dim: int
+    sliding_window: int
+    num_experts_per_tok: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    layer_types: Any
+    attention_bias: bool
+    num_experts: int
+
 class GPTJConfig(PreTrainedConfig):
     vocab_size: int
     n_positions: int
@@ -1549,6 +2239,63 @@ class GraniteSWAConfig(PreTrainedConfig):
     layer_types: Any
     layer_rope_theta: Any
 
+class GraniteMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+    num_local_experts: int
+    num_experts_per_tok: int
+
+class GraniteMoeSharedConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    shared_intermediate_size: int
+
 class GteConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1590,6 +2337,33 @@ class HeliumConfig(PreTrainedConfig):
     attention_bias: bool
     head_dim: int
     mlp_bias: bool
+
+class HrmTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: int
+    H_cycles: int
+    L_cycles: int
+    L_bp_cycles: Any
+    embedding_scale: Any
+    prefix_lm: bool
+    num_layers_per_stack: Any
 
 class HunYuanDenseV1Config(PreTrainedConfig):
     vocab_size: int
@@ -1640,6 +2414,37 @@ class HunYuanVLTextConfig(PreTrainedConfig):
     attention_head_dim: Any
     org_vocab_size: int
     pad_id: int
+
+class HYV3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    mlp_bias: bool
+    num_experts: int
+    num_experts_per_tok: int
+    num_shared_experts: int
+    moe_intermediate_size: int
+    router_scaling_factor: float
+    enable_moe_fp32_combine: bool
+    mlp_layer_types: Any
+    output_router_logits: bool
+    num_local_experts: int
 
 class HyperCLOVAXConfig(PreTrainedConfig):
     vocab_size: int
@@ -1784,6 +2589,78 @@ class JinaEmbeddingsV3Config(PreTrainedConfig):
     rope_parameters: Any
     use_cache: bool
 
+class LayoutLMConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    max_2d_position_embeddings: int
+
+class LayoutLMv3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    max_2d_position_embeddings: int
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    rel_pos_bins: int
+    max_rel_pos: int
+    rel_2d_pos_bins: int
+    max_rel_2d_pos: int
+    has_spatial_attention_bias: bool
+    text_embed: bool
+    visual_embed: bool
+    input_size: int
+    num_channels: int
+    patch_size: int
+    classifier_dropout: Any
+
+class LiltConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    classifier_dropout: Any
+    channel_shrink_ratio: int
+    max_2d_position_embeddings: int
+
 class LlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1807,6 +2684,52 @@ class LlamaConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class LongformerConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    attention_window: int
+    sep_token_id: int
+    onnx_export: bool
+
+class MarkupLMConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    max_xpath_tag_unit_embeddings: int
+    max_xpath_subs_unit_embeddings: int
+    tag_pad_id: int
+    subs_pad_id: int
+    xpath_unit_hidden_size: int
+    max_depth: int
+    use_cache: bool
+    classifier_dropout: Any
+
 class MegatronBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1827,6 +2750,63 @@ class MegatronBertConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class MiniCPM3Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: Any
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: Any
+    scale_emb: int
+    scale_depth: float
+    dim_model_base: int
+
+class MiniMaxM2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    num_experts: int
 
 class MinistralConfig(PreTrainedConfig):
     vocab_size: int
@@ -1891,6 +2871,59 @@ class MistralConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class MixtralConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    head_dim: Any
+    sliding_window: Any
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    num_experts: int
+
+class MobileBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    tie_word_embeddings: bool
+    embedding_size: int
+    trigram_input: bool
+    use_bottleneck: bool
+    intra_bottleneck_size: int
+    use_bottleneck_attention: bool
+    key_query_shared_bottleneck: bool
+    num_feedforward_networks: int
+    normalization_type: str
+    classifier_activation: bool
+    classifier_dropout: Any
 
 class ModernBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -2004,6 +3037,34 @@ class MptConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class MuseGlimmerTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    qk_scale_factor: float
+    output_multiplier: float
+    post_norm_eps: float
+    layer_rope_theta: Any
+
 class NanoChatConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2067,6 +3128,29 @@ class NomicBertConfig(PreTrainedConfig):
     rope_parameters: Any
     head_dim: Any
 
+class NystromformerConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    segment_means_seq_len: int
+    num_landmarks: int
+    conv_kernel_size: int
+    inv_coeff_init_option: bool
+    add_cross_attention: bool
+
 class OlmoConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2128,6 +3212,33 @@ class Olmo3Config(PreTrainedConfig):
     attention_bias: bool
     sliding_window: int
     layer_types: Any
+
+class OlmoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    clip_qkv: Any
+    num_experts_per_tok: int
+    num_experts: int
+    norm_topk_prob: bool
+    num_local_experts: int
 
 class OpenAIGPTConfig(PreTrainedConfig):
     vocab_size: int
@@ -2288,6 +3399,39 @@ class Qwen2_5_VLTextConfig(PreTrainedConfig):
     max_window_layers: int
     layer_types: Any
 
+class Qwen2MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    use_sliding_window: bool
+    sliding_window: int
+    decoder_sparse_step: int
+    norm_topk_prob: bool
+    mlp_only_layers: Any
+    max_window_layers: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    qkv_bias: bool
+    layer_types: Any
+
 class Qwen2VLTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2334,6 +3478,37 @@ class Qwen3Config(PreTrainedConfig):
     layer_types: Any
     attention_bias: bool
     head_dim: int
+
+class Qwen3MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    use_sliding_window: bool
+    sliding_window: int
+    decoder_sparse_step: int
+    norm_topk_prob: bool
+    mlp_only_layers: Any
+    attention_bias: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    num_experts: int
 
 class Qwen3VLTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2522,6 +3697,36 @@ class SmolLM3Config(PreTrainedConfig):
     layer_types: Any
     mlp_bias: bool
 
+class SolarOpenConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_shared_experts: int
+    n_routed_experts: int
+    head_dim: int
+    num_local_experts: int
+
 class SplinterConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2539,6 +3744,31 @@ class SplinterConfig(PreTrainedConfig):
     bos_token_id: Any
     eos_token_id: Any
     question_token_id: int
+
+class SqueezeBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    embedding_size: int
+    q_groups: int
+    k_groups: int
+    v_groups: int
+    post_attention_groups: int
+    intermediate_groups: int
+    output_groups: int
 
 class StableLmConfig(PreTrainedConfig):
     vocab_size: int
@@ -2585,6 +3815,33 @@ class Starcoder2Config(PreTrainedConfig):
     residual_dropout: float
     embedding_dropout: float
     use_bias: bool
+
+class UltrabertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    mlp_bias: bool
+    head_dim: Any
+    classifier_pooling: str
+    sliding_window: int
+    layer_types: Any
+    prediction_head_size: int
+    classifier_dropout: float
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -2637,6 +3894,47 @@ class XGLMConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class XLMConfig(PreTrainedConfig):
+    vocab_size: int
+    emb_dim: int
+    n_layers: int
+    n_heads: int
+    dropout: float
+    attention_dropout: float
+    gelu_activation: bool
+    sinusoidal_embeddings: bool
+    causal: bool
+    asm: bool
+    n_langs: int
+    use_lang_emb: bool
+    max_position_embeddings: int
+    embed_init_std: float
+    layer_norm_eps: float
+    init_std: float
+    unk_index: int
+    mask_index: int
+    is_encoder: bool
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: Any
+    summary_proj_to_labels: bool
+    summary_first_dropout: float
+    start_n_top: int
+    end_n_top: int
+    mask_token_id: int
+    lang_id: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    n_words: int
+    bos_index: int
+    eos_index: int
+    pad_index: int
+
 class XLMRobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2680,6 +3978,102 @@ class XLMRobertaXLConfig(PreTrainedConfig):
     is_decoder: bool
     add_cross_attention: bool
     classifier_dropout: Any
+
+class XLNetConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    n_layer: int
+    n_head: int
+    d_inner: int
+    d_head: Any
+    ff_activation: str
+    attn_type: str
+    initializer_range: float
+    layer_norm_eps: float
+    dropout: float
+    mem_len: int
+    reuse_len: Any
+    use_mems_eval: bool
+    use_mems_train: bool
+    bi_data: bool
+    clamp_len: int
+    same_length: bool
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: str
+    summary_last_dropout: float
+    start_n_top: int
+    end_n_top: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    n_token: int
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class XmodConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    pre_norm: bool
+    adapter_reduction_factor: int
+    adapter_layer_norm: bool
+    adapter_reuse_layer_norm: bool
+    ln_before_adapter: bool
+    languages: Any
+    default_language: Any
+
+class YoutuConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: Any
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    embedding_initializer_range: Any
+    rope_interleave: bool
+
+class AfmoeModel(_Loads, _models_moe.Model):
+    config: AfmoeConfig
+
+class AfmoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AfmoeConfig
 
 class AlbertModel(_Loads, _models_bert.Model):
     config: AlbertConfig
@@ -2726,6 +4120,18 @@ class ArceeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class ArceeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: ArceeConfig
 
+class AXK1Model(_Loads, _models_moe.Model):
+    config: AXK1Config
+
+class AXK1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AXK1Config
+
+class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: AXK1Config
+
+class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: AXK1Config
+
 class BertModel(_Loads, _models_bert.Model):
     config: BertConfig
 
@@ -2762,7 +4168,7 @@ class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig
 
-class BioGptForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+class BioGptForCausalLM(_Loads, _models_gpt_fairseq.BioGptCausalLM):
     config: BioGptConfig
 
 class BioGptForSequenceClassification(_Loads, _heads.LastTokenClassification):
@@ -2791,6 +4197,12 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
+
+class BrosModel(_Loads, _models_layoutlm.BrosModel):
+    config: BrosConfig
+
+class BrosForTokenClassification(_Loads, _models_layoutlm.BrosTokenClassification):
+    config: BrosConfig
 
 class CamembertModel(_Loads, _models_bert.Model):
     config: CamembertConfig
@@ -2840,8 +4252,32 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
 
+class ConvBertModel(_Loads, _models_bert.ProjectedModel):
+    config: ConvBertConfig
+
+class ConvBertForMaskedLM(_Loads, _models_electra.ElectraMaskedLM):
+    config: ConvBertConfig
+
+class ConvBertForSequenceClassification(_Loads, _models_electra.ConvClassification):
+    config: ConvBertConfig
+
+class ConvBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: ConvBertConfig
+
+class ConvBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: ConvBertConfig
+
+class ConvBertForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
+    config: ConvBertConfig
+
 class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Cosmos3EdgeTextConfig
+
+class CpmAntModel(_Loads, _models_cpmant.Model):
+    config: CpmAntConfig
+
+class CpmAntForCausalLM(_Loads, _models_cpmant.CausalLM):
+    config: CpmAntConfig
 
 class CTRLModel(_Loads, _models_gpt_fairseq.CTRLModel):
     config: CTRLConfig
@@ -2912,6 +4348,30 @@ class DebertaV2ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class DebertaV2ForMultipleChoice(_Loads, _models_deberta.DebertaMultipleChoice):
     config: DebertaV2Config
 
+class DecisionTransformerModel(_Loads, _models_gpt_decision.Model):
+    config: DecisionTransformerConfig
+
+class DeepseekV2Model(_Loads, _models_moe.Model):
+    config: DeepseekV2Config
+
+class DeepseekV2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV2Config
+
+class DeepseekV2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DeepseekV2Config
+
+class DeepseekV3Model(_Loads, _models_moe.Model):
+    config: DeepseekV3Config
+
+class DeepseekV3ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV3Config
+
+class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DeepseekV3Config
+
+class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: DeepseekV3Config
+
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
 
@@ -2944,6 +4404,12 @@ class DistilBertForQuestionAnswering(_Loads, _models_distilbert.DistilQuestionAn
 
 class DistilBertForMultipleChoice(_Loads, _models_distilbert.DistilMultipleChoice):
     config: DistilBertConfig
+
+class Dots1Model(_Loads, _models_moe.Model):
+    config: Dots1Config
+
+class Dots1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Dots1Config
 
 class DPRQuestionEncoder(_Loads, _models_bert_kin.DPRQuestionEncoder):
     config: DPRConfig
@@ -3005,6 +4471,12 @@ class Ernie4_5Model(_Loads, _models_decoder.Model):
 class Ernie4_5ForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Ernie4_5Config
 
+class Ernie4_5_MoeModel(_Loads, _models_moe.Model):
+    config: Ernie4_5_MoeConfig
+
+class Ernie4_5_MoeForCausalLM(_Loads, _models_moe_sigmoid.ErnieCausalLM):
+    config: Ernie4_5_MoeConfig
+
 class EsmModel(_Loads, _models_esm.EsmModel):
     config: EsmConfig
 
@@ -3016,6 +4488,30 @@ class EsmForSequenceClassification(_Loads, _heads.FirstTokenClassification):
 
 class EsmForTokenClassification(_Loads, _heads.TokenClassification):
     config: EsmConfig
+
+class EsmcModel(_Loads, _models_eurobert.EsmcModel):
+    config: EsmcConfig
+
+class EsmcForMaskedLM(_Loads, _models_eurobert.EsmcMaskedLM):
+    config: EsmcConfig
+
+class EsmcForSequenceClassification(_Loads, _models_eurobert.EsmcClassification):
+    config: EsmcConfig
+
+class EsmcForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: EsmcConfig
+
+class EuroBertModel(_Loads, _models_eurobert.Model):
+    config: EuroBertConfig
+
+class EuroBertForMaskedLM(_Loads, _models_eurobert.MaskedLM):
+    config: EuroBertConfig
+
+class EuroBertForSequenceClassification(_Loads, _models_eurobert.Classification):
+    config: EuroBertConfig
+
+class EuroBertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
+    config: EuroBertConfig
 
 class Exaone4Model(_Loads, _models_decoder.Model):
     config: Exaone4Config
@@ -3032,6 +4528,12 @@ class Exaone4ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class Exaone4ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Exaone4Config
 
+class ExaoneMoeModel(_Loads, _models_moe.Model):
+    config: ExaoneMoeConfig
+
+class ExaoneMoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: ExaoneMoeConfig
+
 class FalconModel(_Loads, _models_gpt_alibi.FalconModel):
     config: FalconConfig
 
@@ -3046,6 +4548,54 @@ class FalconForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificati
 
 class FalconForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: FalconConfig
+
+class FlaubertModel(_Loads, _models_xlm.Model):
+    config: FlaubertConfig
+
+class FlaubertWithLMHeadModel(_Loads, _models_xlm.LMHead):
+    config: FlaubertConfig
+
+class FlaubertForSequenceClassification(_Loads, _models_xlm.Classification):
+    config: FlaubertConfig
+
+class FlaubertForTokenClassification(_Loads, _models_xlm.TokenLabels):
+    config: FlaubertConfig
+
+class FlaubertForQuestionAnsweringSimple(_Loads, _models_xlm.Answer):
+    config: FlaubertConfig
+
+class FlaubertForMultipleChoice(_Loads, _models_xlm.Choice):
+    config: FlaubertConfig
+
+class FlexOlmoModel(_Loads, _models_moe.Model):
+    config: FlexOlmoConfig
+
+class FlexOlmoForCausalLM(_Loads, _models_moe.CausalLM):
+    config: FlexOlmoConfig
+
+class FNetModel(_Loads, _models_fnet.Model):
+    config: FNetConfig
+
+class FNetForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: FNetConfig
+
+class FNetForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: FNetConfig
+
+class FNetForTokenClassification(_Loads, _heads.TokenClassification):
+    config: FNetConfig
+
+class FNetForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: FNetConfig
+
+class FNetForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: FNetConfig
+
+class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
+    config: FNetConfig
+
+class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
+    config: FNetConfig
 
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
@@ -3080,6 +4630,24 @@ class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Gemma3TextConfig
 
+class Gemma3nTextModel(_Loads, _models_decoder_gemma.AltUpModel):
+    config: Gemma3nTextConfig
+
+class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Gemma3nTextConfig
+
+class Gemma4TextModel(_Loads, _models_decoder_gemma.Gemma4Model):
+    config: Gemma4TextConfig
+
+class Gemma4ForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Gemma4TextConfig
+
+class Gemma4UnifiedTextModel(_Loads, _models_decoder_gemma.Gemma4Model):
+    config: Gemma4UnifiedTextConfig
+
+class Gemma4UnifiedForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: Gemma4UnifiedTextConfig
+
 class GlmModel(_Loads, _models_decoder.Model):
     config: GlmConfig
 
@@ -3103,6 +4671,18 @@ class Glm4ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 
 class Glm4ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Glm4Config
+
+class Glm4MoeModel(_Loads, _models_moe.Model):
+    config: Glm4MoeConfig
+
+class Glm4MoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Glm4MoeConfig
+
+class Glm4MoeLiteModel(_Loads, _models_moe.Model):
+    config: Glm4MoeLiteConfig
+
+class Glm4MoeLiteForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Glm4MoeLiteConfig
 
 class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: Glm4vTextConfig
@@ -3173,8 +4753,20 @@ class GPTNeoXForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
 class GPTNeoXJapaneseModel(_Loads, _models_gpt_rotary.JapaneseModel):
     config: GPTNeoXJapaneseConfig
 
-class GPTNeoXJapaneseForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
+class GPTNeoXJapaneseForCausalLM(_Loads, _models_gpt_rotary.JapaneseCausalLM):
     config: GPTNeoXJapaneseConfig
+
+class GptOssModel(_Loads, _models_moe.Model):
+    config: GptOssConfig
+
+class GptOssForCausalLM(_Loads, _models_moe.CausalLM):
+    config: GptOssConfig
+
+class GptOssForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: GptOssConfig
+
+class GptOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: GptOssConfig
 
 class GPTJModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: GPTJConfig
@@ -3203,6 +4795,18 @@ class GraniteSWAModel(_Loads, _models_decoder_windows.ThetaModel):
 class GraniteSWAForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
     config: GraniteSWAConfig
 
+class GraniteMoeModel(_Loads, _models_moe.Model):
+    config: GraniteMoeConfig
+
+class GraniteMoeForCausalLM(_Loads, _models_moe.GraniteCausalLM):
+    config: GraniteMoeConfig
+
+class GraniteMoeSharedModel(_Loads, _models_moe.Model):
+    config: GraniteMoeSharedConfig
+
+class GraniteMoeSharedForCausalLM(_Loads, _models_moe.GraniteCausalLM):
+    config: GraniteMoeSharedConfig
+
 class GteModel(_Loads, _models_nomic_bert.Model):
     config: GteConfig
 
@@ -3227,6 +4831,12 @@ class HeliumForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class HeliumForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: HeliumConfig
 
+class HrmTextModel(_Loads, _models_decoder_attention_gate.TwoSpeedModel):
+    config: HrmTextConfig
+
+class HrmTextForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: HrmTextConfig
+
 class HunYuanDenseV1Model(_Loads, _models_decoder_gated.AlphaModel):
     config: HunYuanDenseV1Config
 
@@ -3238,6 +4848,12 @@ class HunYuanDenseV1ForSequenceClassification(_Loads, _heads.LastTokenClassifica
 
 class HunYuanVLTextModel(_Loads, _models_decoder_mrope.WholeAxisModel):
     config: HunYuanVLTextConfig
+
+class HYV3Model(_Loads, _models_moe.Model):
+    config: HYV3Config
+
+class HYV3ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: HYV3Config
 
 class HyperCLOVAXModel(_Loads, _models_decoder.Model):
     config: HyperCLOVAXConfig
@@ -3272,6 +4888,45 @@ class JinaEmbeddingsV3ForTokenClassification(_Loads, _heads.TokenClassification)
 class JinaEmbeddingsV3ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: JinaEmbeddingsV3Config
 
+class LayoutLMModel(_Loads, _models_bert.PooledModel):
+    config: LayoutLMConfig
+
+class LayoutLMForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: LayoutLMConfig
+
+class LayoutLMForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: LayoutLMConfig
+
+class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
+    config: LayoutLMConfig
+
+class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: LayoutLMConfig
+
+class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
+    config: LayoutLMv3Config
+
+class LayoutLMv3ForSequenceClassification(_Loads, _models_layoutlmv3.Classification):
+    config: LayoutLMv3Config
+
+class LayoutLMv3ForTokenClassification(_Loads, _models_layoutlmv3.TokenLabels):
+    config: LayoutLMv3Config
+
+class LayoutLMv3ForQuestionAnswering(_Loads, _models_layoutlmv3.Answer):
+    config: LayoutLMv3Config
+
+class LiltModel(_Loads, _models_lilt.Model):
+    config: LiltConfig
+
+class LiltForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: LiltConfig
+
+class LiltForTokenClassification(_Loads, _heads.TokenClassification):
+    config: LiltConfig
+
+class LiltForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: LiltConfig
+
 class LlamaModel(_Loads, _models_decoder.Model):
     config: LlamaConfig
 
@@ -3286,6 +4941,36 @@ class LlamaForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class LlamaForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: LlamaConfig
+
+class LongformerModel(_Loads, _models_longformer.LongModel):
+    config: LongformerConfig
+
+class LongformerForMaskedLM(_Loads, _models_longformer.MaskedLM):
+    config: LongformerConfig
+
+class LongformerForSequenceClassification(_Loads, _models_longformer.Classification):
+    config: LongformerConfig
+
+class LongformerForTokenClassification(_Loads, _models_longformer.TokenLabels):
+    config: LongformerConfig
+
+class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
+    config: LongformerConfig
+
+class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
+    config: LongformerConfig
+
+class MarkupLMModel(_Loads, _models_bert.Model):
+    config: MarkupLMConfig
+
+class MarkupLMForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: MarkupLMConfig
+
+class MarkupLMForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MarkupLMConfig
+
+class MarkupLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MarkupLMConfig
 
 class MegatronBertModel(_Loads, _models_bert.Model):
     config: MegatronBertConfig
@@ -3313,6 +4998,21 @@ class MegatronBertForPreTraining(_Loads, _models_bert_heads.PreTraining):
 
 class MegatronBertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: MegatronBertConfig
+
+class MiniCPM3Model(_Loads, _models_decoder.Model):
+    config: MiniCPM3Config
+
+class MiniCPM3ForCausalLM(_Loads, _models_mla.MiniCPM3CausalLM):
+    config: MiniCPM3Config
+
+class MiniCPM3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: MiniCPM3Config
+
+class MiniMaxM2Model(_Loads, _models_moe.Model):
+    config: MiniMaxM2Config
+
+class MiniMaxM2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiniMaxM2Config
 
 class MinistralModel(_Loads, _models_decoder.Model):
     config: MinistralConfig
@@ -3358,6 +5058,45 @@ class MistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class MistralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MistralConfig
+
+class MixtralModel(_Loads, _models_moe.Model):
+    config: MixtralConfig
+
+class MixtralForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MixtralConfig
+
+class MixtralForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: MixtralConfig
+
+class MixtralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: MixtralConfig
+
+class MixtralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: MixtralConfig
+
+class MobileBertModel(_Loads, _models_bert.Model):
+    config: MobileBertConfig
+
+class MobileBertForMaskedLM(_Loads, _models_mobilebert.MaskedLM):
+    config: MobileBertConfig
+
+class MobileBertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: MobileBertConfig
+
+class MobileBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MobileBertConfig
+
+class MobileBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MobileBertConfig
+
+class MobileBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: MobileBertConfig
+
+class MobileBertForPreTraining(_Loads, _models_mobilebert.PreTraining):
+    config: MobileBertConfig
+
+class MobileBertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
+    config: MobileBertConfig
 
 class ModernBertModel(_Loads, _models_modernbert.Model):
     config: ModernBertConfig
@@ -3419,6 +5158,9 @@ class MptForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification)
 class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MptConfig
 
+class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
+    config: MuseGlimmerTextConfig
+
 class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
     config: NanoChatConfig
 
@@ -3452,6 +5194,24 @@ class NomicBertForSequenceClassification(_Loads, _models_nomic_bert.Classificati
 class NomicBertForTokenClassification(_Loads, _heads.TokenClassification):
     config: NomicBertConfig
 
+class NystromformerModel(_Loads, _models_bert.Model):
+    config: NystromformerConfig
+
+class NystromformerForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: NystromformerConfig
+
+class NystromformerForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: NystromformerConfig
+
+class NystromformerForTokenClassification(_Loads, _heads.TokenClassification):
+    config: NystromformerConfig
+
+class NystromformerForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: NystromformerConfig
+
+class NystromformerForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: NystromformerConfig
+
 class OlmoModel(_Loads, _models_decoder.Model):
     config: OlmoConfig
 
@@ -3478,6 +5238,12 @@ class Olmo3ForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class Olmo3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Olmo3Config
+
+class OlmoeModel(_Loads, _models_moe.Model):
+    config: OlmoeConfig
+
+class OlmoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: OlmoeConfig
 
 class OpenAIGPTModel(_Loads, _models_gpt.OpenAIModel):
     config: OpenAIGPTConfig
@@ -3554,6 +5320,21 @@ class Qwen2ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswe
 class Qwen2_5_VLTextModel(_Loads, _models_decoder_mrope.AxisModel):
     config: Qwen2_5_VLTextConfig
 
+class Qwen2MoeModel(_Loads, _models_moe.Model):
+    config: Qwen2MoeConfig
+
+class Qwen2MoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Qwen2MoeConfig
+
+class Qwen2MoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Qwen2MoeConfig
+
+class Qwen2MoeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Qwen2MoeConfig
+
+class Qwen2MoeForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: Qwen2MoeConfig
+
 class Qwen2VLTextModel(_Loads, _models_decoder_mrope.AxisModel):
     config: Qwen2VLTextConfig
 
@@ -3571,6 +5352,21 @@ class Qwen3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class Qwen3ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen3Config
+
+class Qwen3MoeModel(_Loads, _models_moe.Model):
+    config: Qwen3MoeConfig
+
+class Qwen3MoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Qwen3MoeConfig
+
+class Qwen3MoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: Qwen3MoeConfig
+
+class Qwen3MoeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: Qwen3MoeConfig
+
+class Qwen3MoeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
+    config: Qwen3MoeConfig
 
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig
@@ -3713,6 +5509,12 @@ class SmolLM3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SmolLM3ForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SmolLM3Config
 
+class SolarOpenModel(_Loads, _models_moe.Model):
+    config: SolarOpenConfig
+
+class SolarOpenForCausalLM(_Loads, _models_moe.CausalLM):
+    config: SolarOpenConfig
+
 class SplinterModel(_Loads, _models_bert.Model):
     config: SplinterConfig
 
@@ -3721,6 +5523,24 @@ class SplinterForPreTraining(_Loads, _models_splinter.PreTraining):
 
 class SplinterForQuestionAnswering(_Loads, _models_splinter.QuestionAnswering):
     config: SplinterConfig
+
+class SqueezeBertModel(_Loads, _models_bert.PooledModel):
+    config: SqueezeBertConfig
+
+class SqueezeBertForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: SqueezeBertConfig
+
+class SqueezeBertForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: SqueezeBertConfig
+
+class SqueezeBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: SqueezeBertConfig
+
+class SqueezeBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: SqueezeBertConfig
+
+class SqueezeBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: SqueezeBertConfig
 
 class StableLmModel(_Loads, _models_decoder.Model):
     config: StableLmConfig
@@ -3746,6 +5566,21 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class UltrabertModel(_Loads, _models_eurobert.Model):
+    config: UltrabertConfig
+
+class UltrabertForMaskedLM(_Loads, _models_eurobert.UltraMaskedLM):
+    config: UltrabertConfig
+
+class UltrabertForSequenceClassification(_Loads, _models_eurobert.UltraClassification):
+    config: UltrabertConfig
+
+class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
+    config: UltrabertConfig
+
+class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
+    config: UltrabertConfig
+
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
 
@@ -3757,6 +5592,24 @@ class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
 
 class XGLMForCausalLM(_Loads, _models_gpt_decoder.CausalLM):
     config: XGLMConfig
+
+class XLMModel(_Loads, _models_xlm.Model):
+    config: XLMConfig
+
+class XLMWithLMHeadModel(_Loads, _models_xlm.LMHead):
+    config: XLMConfig
+
+class XLMForSequenceClassification(_Loads, _models_xlm.Classification):
+    config: XLMConfig
+
+class XLMForTokenClassification(_Loads, _models_xlm.TokenLabels):
+    config: XLMConfig
+
+class XLMForQuestionAnsweringSimple(_Loads, _models_xlm.Answer):
+    config: XLMConfig
+
+class XLMForMultipleChoice(_Loads, _models_xlm.Choice):
+    config: XLMConfig
 
 class XLMRobertaModel(_Loads, _models_bert.Model):
     config: XLMRobertaConfig
@@ -3799,6 +5652,51 @@ class XLMRobertaXLForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class XLMRobertaXLForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: XLMRobertaXLConfig
+
+class XLNetModel(_Loads, _models_xlnet.Model):
+    config: XLNetConfig
+
+class XLNetLMHeadModel(_Loads, _models_xlnet.LMHead):
+    config: XLNetConfig
+
+class XLNetForSequenceClassification(_Loads, _models_xlnet.Classification):
+    config: XLNetConfig
+
+class XLNetForTokenClassification(_Loads, _models_xlnet.TokenLabels):
+    config: XLNetConfig
+
+class XLNetForQuestionAnsweringSimple(_Loads, _models_xlnet.Answer):
+    config: XLNetConfig
+
+class XLNetForMultipleChoice(_Loads, _models_xlnet.Choice):
+    config: XLNetConfig
+
+class XmodModel(_Loads, _models_xmod.XmodModel):
+    config: XmodConfig
+
+class XmodForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: XmodConfig
+
+class XmodForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: XmodConfig
+
+class XmodForTokenClassification(_Loads, _heads.TokenClassification):
+    config: XmodConfig
+
+class XmodForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: XmodConfig
+
+class XmodForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: XmodConfig
+
+class XmodForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
+    config: XmodConfig
+
+class YoutuModel(_Loads, _models_decoder.Model):
+    config: YoutuConfig
+
+class YoutuForCausalLM(_Loads, _models_decoder.CausalLM):
+    config: YoutuConfig
 
 class AlbertTokenizer(PreTrainedTokenizerBase): ...
 

@@ -198,8 +198,7 @@ def _names(names: Iterable[str], limit: int | None) -> str:
 def _bytes(size: int | None) -> str:
     if size is None:
         return "?"
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}" if unit != "B" else f"{size} B"
-        size /= 1000  # type: ignore[assignment]
-    return f"{size:.3g} GB"
+    if size < 1000:
+        return f"{size} B"
+    power = min(int(math.log(size, 1000)), 4)
+    return f"{size / 1000**power:.3g} {' kMGT'[power]}B"

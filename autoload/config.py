@@ -62,10 +62,16 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("embedding_size", "max_position_embeddings", "n_positions", "d_model", "d_ff", "d_kv"), 2**31),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads"), 2**16),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 10_000),
+    **dict.fromkeys(("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff", "dim_head", "rotary_dim"), 2**31),
+    **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
+    **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
+    **dict.fromkeys(
+        ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
+        2**31,
+    ),
 }
-LISTS = frozenset({"image_size", "patch_size", "intermediate_size"})  # may have one value per axis or layer
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "attention_window"})  # may have one value per axis or layer
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
@@ -108,7 +114,6 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
-    tie_word_embeddings = False  # of the types that do not have the field
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
@@ -413,7 +418,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     rope = copy.deepcopy(dict(rope))
     if isinstance(spec.theta, Mapping):
         _rope_by_kind(config, rope, given, spec.theta)
-    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
+    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or (None if by_kind else spec.theta)
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
@@ -489,7 +494,9 @@ def _check_values(config: PreTrainedConfig) -> None:
         raise ConfigError("problem_type", fields["problem_type"], "at least 2 labels for it, or 'regression' for one")
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     if isinstance(heads, int) and isinstance(width, int):
-        if not fields.get("head_dim") and "embedding_size" not in fields and width % heads:
+        usual = config.spec.defaults
+        uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
+        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:

@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class AutoloadError(Exception):
@@ -21,6 +21,10 @@ class AutoloadError(Exception):
     def __init__(self, message: str, **facts: Any):
         super().__init__(message)
         self.__dict__.update(facts)
+
+    if TYPE_CHECKING:  # the facts
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class FileError(AutoloadError, OSError):

@@ -24,11 +24,17 @@ class Head(PreTrainedModel):
     """A base model and something on top of it."""
 
     base_options: ClassVar[dict[str, Any]] = {}  # for the base model's constructor
+    further_outputs: ClassVar[tuple[str, ...]] = ()  # of the base model, that the head's output has too
 
     def __init__(self, config: Any):
         super().__init__(config)
         self.add_module(self.base_model_prefix, self.base_class(config, **self.base_options))
         self.num_labels = config.num_labels
+
+    def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
+        """The head's own results, and what it hands on from the base model's."""
+        further = {name: getattr(out, name) for name in ("hidden_states", "attentions", *self.further_outputs)}
+        return kind(**own, **further)
 
 
 def classifier_dropout(config: Any) -> float:
@@ -252,12 +258,13 @@ class DecoderQuestionAnswering(Head):
 
 
 def span_output(
-    model: PreTrainedModel, logits: Tensor, start: Tensor | None, end: Tensor | None, out: Any, return_dict: bool | None
+    model: Head, logits: Tensor, start: Tensor | None, end: Tensor | None, out: Any, return_dict: bool | None
 ) -> Any:
     """The output of a question answering head from its scores (batch, seq, 2)."""
     start_logits, end_logits = (x.squeeze(-1).contiguous() for x in logits.split(1, -1))
     loss = None if start is None or end is None else span_loss(start_logits, end_logits, start, end)
-    result = QuestionAnsweringModelOutput(loss, start_logits, end_logits, out.hidden_states, out.attentions)
+    kind = getattr(model, "output_class", QuestionAnsweringModelOutput)
+    result = model.hand_on(kind, out, loss=loss, start_logits=start_logits, end_logits=end_logits)
     return finish(result, return_dict, model.config)
 
 
@@ -314,7 +321,7 @@ class EncoderHead(Head):
         )
         logits = self.scores(self.select(out, attention_mask))
         loss = None if labels is None else self.loss(logits, labels, attention_mask)
-        return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class PooledClassification(EncoderHead):
@@ -457,7 +464,7 @@ class MultipleChoice(EncoderHead):
         out = super().forward(*flat, return_dict=True, **kwargs)
         logits = out.logits.view(-1, given.shape[1])  # (batch, choices)
         loss = None if labels is None else token_loss(logits, labels)
-        return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class MaskedLMHead(EncoderHead):

@@ -167,14 +167,12 @@ def parse_header(
     found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     spans: list[tuple[int, int]] = []
     for name, tensor in header.items():
-        dtype, shape, begin, end = "", (), 0, 0
         try:
             dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-            whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                raise ValueError
         except (TypeError, KeyError, ValueError):
-            whole = False
-        if not whole:
-            raise damaged(f"its header does not describe the tensor {name!r}")
+            raise damaged(f"its header does not describe the tensor {name!r}") from None
         if dtype not in DTYPES:
             raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
         count = math.prod(shape)
@@ -436,6 +434,7 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        self.modules = dict(model.named_modules())
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
@@ -473,7 +472,7 @@ class _Putter:
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
-        module = self.model.get_submodule(path)
+        module = self.modules[path]
         if leaf in module._buffers:
             module._buffers[leaf] = tensor
         else:
@@ -483,11 +482,11 @@ class _Putter:
 
     def share(self, target: str, source: str) -> None:
         path, _, leaf = target.rpartition(".")
-        self.model.get_submodule(path)._parameters[leaf] = self.model.get_parameter(source)
+        self.modules[path]._parameters[leaf] = self.model.get_parameter(source)
 
     def move_computed(self) -> None:
         """Bring tables that are computed, not loaded, to where the parameters are."""
-        for path, module in self.model.named_modules():
+        for path, module in self.modules.items():
             for leaf in module._non_persistent_buffers_set:
                 buffer = module._buffers[leaf]
                 device = self._device(f"{path}.{leaf}")
@@ -509,7 +508,7 @@ class _Putter:
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():
-            module = self.model.get_submodule(path)
+            module = self.modules[path]
             kept = {k: p.detach().clone() for k, p in module._parameters.items() if p is not None and k not in leaves}
             init_module(module, std)
             with torch.no_grad():

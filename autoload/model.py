@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -204,10 +205,10 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         if count == old.num_embeddings:
             return old
         std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
-        table = nn.Embedding(
-            count, old.embedding_dim, old.padding_idx, device=old.weight.device, dtype=old.weight.dtype
-        )
-        table.weight.requires_grad_(old.weight.requires_grad)
+        table = copy.copy(old)  # its class may scale what it gives
+        table._parameters = {}
+        table.num_embeddings = count
+        table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
         _resize_rows(table.weight, old.weight, mean_resizing, std)
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()

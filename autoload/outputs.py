@@ -93,6 +93,16 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """Hidden states of an encoder; `pooler_output` (batch, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """Hidden states of a BERT-like model; `pooler_output` (batch, dim)."""
 
@@ -271,5 +281,138 @@ class DPRQuestionEncoderOutput(ModelOutput):
     """`pooler_output` (batch, dim), the question's vector."""
 
     pooler_output: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LongformerBaseModelOutputWithPooling(ModelOutput):
+    """Longformer's hidden states; `global_attentions` are the weights of the tokens that see everything."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of Longformer."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class XLNetModelOutput(ModelOutput):
+    """XLNet's hidden states; `mems` are what each layer remembers, (past, batch, dim)."""
+
+    last_hidden_state: Any = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetLMHeadModelOutput(ModelOutput):
+    """`logits` (batch, targets, vocabulary) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForSequenceClassificationOutput(ModelOutput):
+    """`logits` (batch, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForTokenClassificationOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForMultipleChoiceOutput(ModelOutput):
+    """`logits` (batch, choices) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForQuestionAnsweringSimpleOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of XLNet."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    mems: States = None
     hidden_states: States = None
     attentions: States = None

@@ -68,6 +68,18 @@ def test_resize_token_embeddings(model: Any, count: int) -> None:
     assert model.resize_token_embeddings(None, pad_to_multiple_of=64).num_embeddings % 64 == 0
 
 
+@pytest.mark.parametrize("model_type", ["biogpt", "gemma"])
+def test_resized_embeddings_keep_their_scale(model_type: str) -> None:
+    sizes = dict(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    extra = {"gemma": dict(num_key_value_heads=1, head_dim=8)}.get(model_type, {})
+    config = autoload.AutoConfig.for_model(model_type, **sizes, **extra)
+    model = autoload.AutoModel.from_config(config)
+    with torch.no_grad():
+        before = model.get_input_embeddings()(IDS)
+        assert torch.equal(model.resize_token_embeddings(70)(IDS), before)
+    assert (before - torch.nn.functional.embedding(IDS, model.get_input_embeddings().weight)).abs().max() > 1e-3
+
+
 def test_resized_model_saves_and_loads(model: Any, tmp_path: Path) -> None:
     model.resize_token_embeddings(66)
     model.save_pretrained(tmp_path)

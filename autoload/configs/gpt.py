@@ -54,13 +54,16 @@ def neo_layers(c: PreTrainedConfig) -> None:
     if c.attention_types is None:
         c.attention_types = [[["global", "local"], 12]]
     try:
-        kinds = [kind for pattern, times in c.attention_types for _ in range(times) for kind in pattern]
+        count = sum(len(pattern) * times for pattern, times in c.attention_types)
     except (TypeError, ValueError):
         raise ConfigError("attention_types", c.attention_types, "a list of [[kind, ...], times]") from None
-    if not {*kinds} <= {"global", "local"}:
+    if count != c.num_layers:
+        raise ConfigError("attention_types", f"{count} layers", f"as many as num_layers ({c.num_layers})")
+    kinds = [kind for pattern, times in c.attention_types for kind in [*pattern] * times]
+    if any(kind not in ("global", "local") for kind in kinds):
         raise ConfigError("attention_types", c.attention_types, "'global' and 'local' only")
-    if len(kinds) != c.num_layers:
-        raise ConfigError("attention_types", f"{len(kinds)} layers", f"as many as num_layers ({c.num_layers})")
+    if isinstance(c.window_size, bool) or not isinstance(c.window_size, int) or c.window_size < 1:
+        raise ConfigError("window_size", c.window_size, "a whole number of at least 1")
     c.attention_layers = kinds
 
 

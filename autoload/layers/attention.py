@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoload.layers.packing import Packing
+
 Kind = Literal["full", "sliding", "chunked"]
 
 
@@ -36,6 +38,7 @@ class Context:
     encoder: Tensor | None = None  # (batch, source, dim), for cross-attention
     encoder_mask: Mask | None = None
     cross_attentions: list[Tensor] | None = None
+    packing: Packing | None = None  # the sequences stand in one row without padding
     extra: dict[str, Any] = field(default_factory=dict)  # what a single family passes on
 
     def to(self, device: Any, non_blocking: bool = False) -> Context:
@@ -87,6 +90,12 @@ def attend(
         (batch, queries, heads * value dim).
     """
     mask = mask or Mask()
+    if context.packing is not None:
+        return (
+            context.packing.each(lambda *qkv: _sdpa(*qkv, Mask(), None, scale, dropout), q, k, v)
+            .transpose(1, 2)
+            .flatten(2)
+        )
     if weights_to is None and softcap is None and sinks is None and context.kernel != "eager":
         out = _KERNELS[context.kernel](q, k, v, mask, bias, scale, dropout)
     else:
@@ -170,6 +179,22 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, sca
 
 _KERNELS = {"sdpa": _sdpa, "flex_attention": _flex, "flash_attention_2": _flash}
 KERNELS = ("eager", *_KERNELS)
+
+
+def biased(mask: Mask, bias: Tensor, queries: int) -> Mask:
+    """A mask that also adds a bias, made once for all layers.
+
+    Args:
+        mask: which keys each query may look at.
+        bias: (batch or 1, heads, queries or 1, keys).
+        queries: number of queries.
+    """
+    allowed = causal_triangle(queries, bias.shape[-1], bias.device) if mask.causal else mask.allowed
+    if allowed is None:
+        return Mask(bias)
+    if allowed.dtype != torch.bool:
+        return Mask(bias + allowed)
+    return Mask(bias.masked_fill(~allowed, torch.finfo(bias.dtype).min))
 
 
 def causal_triangle(queries: int, keys: int, device: Any) -> Tensor:

@@ -70,7 +70,7 @@ class Transformer(nn.Module):
     def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
         return self.embedding_hidden_mapping_in(x)
 
-    def layers(self) -> list[nn.Module]:
+    def stack(self) -> list[nn.Module]:
         """The layers in the order in which they run."""
         groups = self.albert_layer_groups
         chosen = (groups[int(i / (self.depth / len(groups)))] for i in range(self.depth))

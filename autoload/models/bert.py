@@ -19,6 +19,7 @@ from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, attend, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
+from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models import bert_heads as heads
 from autoload.outputs import BaseModelOutputWithPastAndCrossAttentions, BaseModelOutputWithPoolingAndCrossAttentions
@@ -89,7 +90,9 @@ class Embeddings(nn.Module):
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, size)
         if position_ids is None:
             position_ids = self.positions(input_ids, x.shape, past, x.device)
-        x = self.place(self.add_types(x, token_type_ids), position_ids, **inputs)
+        return self.finish(self.place(self.add_types(x, token_type_ids), position_ids, **inputs))
+
+    def finish(self, x: Tensor) -> Tensor:
         return self.dropout(self.LayerNorm(x))
 
     def add_types(self, x: Tensor, token_type_ids: Tensor | None) -> Tensor:
@@ -246,7 +249,7 @@ class Encoder(nn.Module):
         """From the embeddings to the first layer's input; a place to put what all layers share into the context."""
         return x
 
-    def layers(self) -> list[nn.Module]:
+    def stack(self) -> list[nn.Module]:
         """The layers in the order in which they run."""
         return list(self.layer)
 
@@ -277,6 +280,7 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
+        self.packs = spec.layer is None and spec.encoder is None and not self.decodes  # layers see tokens, not places
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
         self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
         self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
@@ -338,11 +342,15 @@ class Model(PreTrainedModel):
             extra=inputs,
         )
         x = self.begin(x, context, past)
+        context.packing = packing = self.packing(attention_mask, context)
+        x = x if packing is None else packing.pack(x)
         seen = []
         for layer in self.stack():
             seen.append(x)
             x = self.run(layer, x, context)
         x = self.end(x)
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen] if states else []
         kept: dict[str, Any] = dict(
             last_hidden_state=x,
             hidden_states=(*seen, x) if states else None,
@@ -350,11 +358,20 @@ class Model(PreTrainedModel):
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        if not self.pools:
-            return finish(BaseModelOutputWithPastAndCrossAttentions(**kept), return_dict, config)
         pooled = None if self.pooler is None else self.pooler(x)
-        out = BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
-        return finish(out, return_dict, config)
+        return finish(self.make_output(kept, pooled, context), return_dict, config)
+
+    def make_output(self, kept: dict[str, Any], pooled: Tensor | None, context: Context) -> Any:
+        if not self.pools:
+            return BaseModelOutputWithPastAndCrossAttentions(**kept)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
+
+    def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
+        """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
+        plain = context.kernel == "sdpa" and context.attentions is None and context.encoder is None
+        if not self.packs or not plain or context.rope or context.extra.get("attention_mask") is not None:
+            return None
+        return Packing.of(attention_mask)
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         self.encoder = (spec.encoder or Encoder)(config, spec)
@@ -365,7 +382,7 @@ class Model(PreTrainedModel):
 
     def stack(self) -> list[nn.Module]:
         """The layers in the order in which they run."""
-        return self.encoder.layers()
+        return self.encoder.stack()
 
     def make_rope(self, x: Tensor, position_ids: Tensor | None, past: int) -> dict[Any, tuple[Tensor, Tensor]]:
         """cos and sin, for types that rotate."""
@@ -379,6 +396,13 @@ class Model(PreTrainedModel):
             return encoder_mask(attention_mask)
         keys, start = cache.get_mask_sizes(x.shape[1], 0) if cache is not None else (x.shape[1], 0)
         return decoder_mask(attention_mask, x.shape[1], keys, past, start, x.device)
+
+
+class PooledModel(Model):
+    """Always has its pooler."""
+
+    def __init__(self, config: Any, add_pooling_layer: bool = True):
+        super().__init__(config)
 
 
 class ProjectedModel(Model):

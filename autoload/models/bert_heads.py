@@ -159,9 +159,11 @@ class NextSentencePrediction(EncoderHead):
 class PreTraining(TiedHead):
     """Hidden tokens and next sentence."""
 
+    predictions_class: ClassVar[type] = Predictions
+
     def __init__(self, config: Any):
         super().__init__(config)
-        self.cls = ClsHeads(config, next_sentence=True)
+        self.cls = ClsHeads(config, self.predictions_class, next_sentence=True)
 
     def forward(
         self,

@@ -18,6 +18,7 @@ from autoload.errors import ArgumentError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, Mask, attend, decoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache
+from autoload.layers.experts import Routed
 from autoload.layers.norms import LayerNormFP32, RMSNorm, RMSNormFP32, ZeroCentredRMSNorm
 from autoload.layers.rope import Rotary, rotate, rotate_pairs
 from autoload.model import PreTrainedModel, Variant, finish
@@ -78,8 +79,11 @@ def head_dim(config: Any) -> int:
 class ScaledEmbedding(nn.Embedding):
     """Multiplies by the root of its width, rounded to the weight's dtype."""
 
+    def width(self) -> int:
+        return self.embedding_dim
+
     def forward(self, input: Tensor) -> Tensor:
-        scale = torch.tensor(self.embedding_dim**0.5, dtype=self.weight.dtype, device=self.weight.device)
+        scale = torch.tensor(self.width() ** 0.5, dtype=self.weight.dtype, device=self.weight.device)
         return super().forward(input) * scale
 
 
@@ -121,6 +125,10 @@ class Attention(nn.Module):
         return (self.q_norm(q), self.k_norm(k)) if self.qk_norm == "head" else (q, k)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.output(self.see(x, context), x)
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        """What the heads gather; (batch, seq, heads * dim)."""
         q, k, v = self.project(x)
         if self.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
@@ -130,7 +138,7 @@ class Attention(nn.Module):
         q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.output(self.look(q, k, v, context), x)
+        return self.look(q, k, v, context)
 
     def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Queries and keys that know their positions."""
@@ -224,6 +232,7 @@ class Layer(nn.Module):
         self.scale = spec.residual_scale
         self.self_attn = (spec.attention or Attention)(config, spec, layer_idx)
         self.mlp = (spec.mlp or GatedMLP)(config, spec, layer_idx)
+        self.routed = isinstance(self.mlp, Routed)
         self.dropout = nn.Dropout(spec.residual_dropout)
         self.make_norms(lambda: spec.norm(config.hidden_size, norm_eps(config)))
 
@@ -235,9 +244,13 @@ class Layer(nn.Module):
         update = self.dropout(update)
         return x + update if self.scale is None else x + update * self.scale
 
+    def feed(self, x: Tensor, context: Context) -> Tensor:
+        """The MLP, or the experts in its place."""
+        return self.mlp(x, context) if self.routed else self.mlp(x)
+
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.self_attn(self.input_layernorm(x), context))
-        return self.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return self.add(x, self.feed(self.post_attention_layernorm(x), context))
 
 
 class PostNormLayer(Layer):
@@ -249,7 +262,7 @@ class PostNormLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(x, context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(x)))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(x, context)))
 
 
 class SandwichLayer(Layer):
@@ -263,7 +276,7 @@ class SandwichLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(self.pre_feedforward_layernorm(x), context)))
 
 
 class ParallelLayer(Layer):
@@ -274,7 +287,7 @@ class ParallelLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         h = self.input_layernorm(x)
-        return self.add(self.add(x, self.self_attn(h, context)), self.mlp(h))
+        return self.add(self.add(x, self.self_attn(h, context)), self.feed(h, context))
 
 
 class Model(PreTrainedModel):
@@ -282,15 +295,19 @@ class Model(PreTrainedModel):
 
     base_model_prefix = "model"
     _no_split_modules = ["Layer", "PostNormLayer", "SandwichLayer", "ParallelLayer"]
+    last_is_normed = True  # the last of the hidden states
 
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
         self.spec, self.kinds = spec, layer_kinds(config)
         self.embed_tokens = self.make_embedding(config, spec)
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+        self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
 
     def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
         return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
@@ -338,8 +355,7 @@ class Model(PreTrainedModel):
         config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
-        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        x = self.enter(x)
+        embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
         caching = config.use_cache if use_cache is None else use_cache
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
@@ -347,29 +363,39 @@ class Model(PreTrainedModel):
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         positions = position_ids
         if positions is None:
-            positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
+            positions = (torch.arange(embeds.shape[1], device=embeds.device) + past)[None]
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
-            masks=self.make_masks(attention_mask, x, past, past_key_values, position_ids),
-            rope=self.make_rope(positions, x),
+            masks=self.make_masks(attention_mask, embeds, past, past_key_values, position_ids),
+            rope=self.make_rope(positions, embeds),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
-            extra=self.make_extra(positions, x, **kwargs),
+            extra=self.make_extra(positions, embeds)
+            | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
+        last, seen = self.climb(self.enter(embeds), context)
+        x = self.final_norm(last)
+        out = BaseModelOutputWithPast(
+            x,
+            past_key_values if caching else None,
+            (*seen, x if self.last_is_normed else last) if states else None,
+            tuple(context.attentions) if context.attentions is not None else None,
+        )
+        return finish(self.result(out, context, **kwargs), return_dict, config)
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each."""
         seen = []
         for layer in self.layers:
             seen.append(x)
             x = self.run(layer, x, context)
-        x = self.final_norm(x)
-        out = BaseModelOutputWithPast(
-            x,
-            past_key_values if caching else None,
-            (*seen, x) if states else None,
-            tuple(context.attentions) if context.attentions is not None else None,
-        )
-        return finish(out, return_dict, config)
+        return x, seen
+
+    def result(self, out: Any, context: Context, **kwargs: Any) -> Any:
+        """The output, to which a family may add what its layers left in the context."""
+        return out
 
     def enter(self, x: Tensor) -> Tensor:
         """Embeddings as the first layer gets them."""
@@ -377,8 +403,12 @@ class Model(PreTrainedModel):
             x = x * self.spec.embedding_scale
         return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
 
-    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """What the layers of a single type look up in the context."""
+        return {}
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """The same, from inputs that only a single type takes."""
         return {}
 
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:

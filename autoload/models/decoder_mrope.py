@@ -157,14 +157,14 @@ class DeepstackModel(AxisModel):
         plain = position_ids is not None and position_ids.dim() == 2
         return position_ids if plain else super().text_positions(position_ids)
 
-    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
         return deepstack(**kwargs)
 
 
 class GraniteDeepstackModel(decoder.Model):
     """A Granite whose first layers add visual features."""
 
-    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
         return deepstack(**kwargs)
 
 

@@ -84,7 +84,7 @@ class LongAttention(decoder.Attention):
 class LongModel(decoder.Model):
     """Makes the factor for the queries (Llama 4's temperature tuning)."""
 
-    def make_extra(self, positions: Tensor, x: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         rope = self.config.rope_parameters
         lengths = torch.floor(positions / rope["original_max_position_embeddings"])
         scale = 1 + rope["llama_4_scaling_beta"] * torch.log1p(lengths)

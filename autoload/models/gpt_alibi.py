@@ -235,7 +235,7 @@ class MptModel(Decoder):
     def make_bias(self, attention_mask: Tensor | None, keys: int, positions: Tensor, x: Tensor) -> Tensor:
         # Distances from each query: unlike places, they are small, and exact in bfloat16, where it matters.
         distances = torch.arange(keys, device=x.device) - positions[..., None]  # (batch or 1, seq, keys)
-        return slopes(self.config.n_heads, device=x.device)[:, None, None] * distances[:, None]
+        return (slopes(self.config.n_heads, device=x.device)[:, None, None] * distances[:, None]).to(x.dtype)
 
 
 BLOOM_ORDER = "past_key_values attention_mask inputs_embeds labels use_cache"

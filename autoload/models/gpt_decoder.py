@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autoload import heads
 from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, Mask, attend, decoder_mask, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, attend, biased, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
 from autoload.layers.rope import rotate
 from autoload.model import PreTrainedModel, finish
@@ -50,8 +50,8 @@ class Attention(nn.Module):
         super().__init__()
         self.size, self.heads, self.dim, self.layer_idx, self.cross = size, heads, size // heads, layer_idx, cross
         self.scale = self.dim**-0.5 if scale is None else scale
-        self.dropout, self.kind = dropout, "full"
-        self.rotate = rotate
+        self.attn_dropout = nn.Dropout(dropout)
+        self.kind, self.rotate = "full", rotate
 
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.dim)).transpose(1, 2)  # (batch, heads, seq, dim)
@@ -80,16 +80,15 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         if self.cross:
             q, (k, v) = self.queries(x), self.source(context)
-            mask, weights, bias = context.encoder_mask, context.cross_attentions, None
+            mask, weights = context.encoder_mask, context.cross_attentions
         else:
             q, k, v = self.project(x)
             q, k = self.turn(q, k, context)
-            mask, weights, bias = context.masks[self.kind], context.attentions, context.extra.get("bias")
+            mask, weights = context.masks[self.kind], context.attentions
             if context.cache is not None:
                 k, v = context.cache.update(k, v, self.layer_idx)
-        dropout = self.dropout if self.training else 0.0
-        out = attend(q, k, v, mask, context, scale=self.scale, dropout=dropout, bias=bias, weights_to=weights)
-        return self.output(out)
+        dropout = self.attn_dropout.p if self.training else 0.0
+        return self.output(attend(q, k, v, mask, context, scale=self.scale, dropout=dropout, weights_to=weights))
 
     def source(self, context: Context) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's states, made once per generation."""
@@ -228,10 +227,12 @@ class Decoder(PreTrainedModel):
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         keys, start = cache.get_mask_sizes(x.shape[1], 0) if cache is not None else (x.shape[1], 0)
         packed = position_ids if self.packs else None
+        bias = self.make_bias(attention_mask, keys, positions, x)
 
         def mask(window: int | None = None) -> Mask:
             size = x.shape[1]
-            return decoder_mask(attention_mask, size, keys, past, start, x.device, window=window, position_ids=packed)
+            made = decoder_mask(attention_mask, size, keys, past, start, x.device, window=window, position_ids=packed)
+            return made if bias is None else biased(made, bias, size)
 
         context = Context(
             masks=self.make_masks(mask),
@@ -242,7 +243,6 @@ class Decoder(PreTrainedModel):
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
             cross_attentions=[] if attentions and self.crosses else None,
-            extra={"bias": self.make_bias(attention_mask, keys, positions, x)},
         )
         x, seen = self.run_layers(self.embed(x, positions, token_type_ids), context)
         fields: dict[str, Any] = dict(
@@ -287,7 +287,7 @@ class Decoder(PreTrainedModel):
         return {}
 
     def make_bias(self, attention_mask: Tensor | None, keys: int, positions: Tensor, x: Tensor) -> Tensor | None:
-        """What is added to the scores of every layer; (batch or 1, heads, seq or 1, keys)."""
+        """What is added to the scores of every layer, in the dtype of x; (batch or 1, heads, seq or 1, keys)."""
         return None
 
 

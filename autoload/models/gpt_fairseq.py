@@ -230,6 +230,12 @@ class XGLMModel(Model):
         return SinusoidalPositions(config.hidden_size, config.pad_token_id)
 
 
+class BioGptCausalLM(CausalLM):
+    """Another name for the scoring layer."""
+
+    output_path = "output_projection"
+
+
 class MaskedTokenClassification(TokenClassification):
     """Labels of padding do not count."""
 
@@ -346,14 +352,13 @@ VARIANTS = {
             activation_dropout=c.activation_dropout,
             embedding_scale=c.hidden_size**0.5 if c.scale_embedding else 1.0,
         ),
-        heads=in_order(BIOGPT_ORDER, {"Model": Model, "CausalLM": CausalLM})
+        heads=in_order(BIOGPT_ORDER, {"Model": Model, "CausalLM": BioGptCausalLM})
         | {
             "SequenceClassification": reorder(heads.LastTokenClassification, OPT_ORDER, base_model_prefix="biogpt"),
             "TokenClassification": reorder(
                 MaskedTokenClassification, "token_type_ids " + OPT_ORDER, base_model_prefix="biogpt"
             ),
         },
-        members={"output_path": "output_projection"},
     ),
     "xglm": Variant(
         lambda c: Spec(

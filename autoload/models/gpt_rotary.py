@@ -128,6 +128,12 @@ class JapaneseModel(NeoXModel):
         return x
 
 
+class JapaneseCausalLM(CausalLM):
+    """Another name for the scoring layer."""
+
+    output_path = "embed_out"
+
+
 # -- gptj, codegen
 
 
@@ -207,9 +213,11 @@ class GPTJModel(Decoder):
         attention = self.variant.spec(config)
         self.h = nn.ModuleList(Block(config, attention, i) for i in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        size = config.n_embd // config.n_head if config.rotary_dim is None else config.rotary_dim
+        head, turning = config.n_embd // config.n_head, config.rotary_dim
+        if turning % 2 or turning > head:
+            raise ConfigError("rotary_dim", turning, f"an even number up to the size of a head ({head})")
         rope = {"rope_type": "default", "rope_theta": 10000.0}
-        self.rotary = Rotary(rope, size, config.n_positions, interleaved=True)
+        self.rotary = Rotary(rope, turning, config.n_positions, interleaved=True)
 
     def embed(self, x: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
         return self.drop(x if token_type_ids is None else x + self.wte(token_type_ids))
@@ -231,8 +239,7 @@ VARIANTS = {
     ),
     "gpt_neox_japanese": Variant(
         lambda c: Spec(Layer, JapaneseAttention, int(c.hidden_size * c.intermediate_multiple_size), bias=False),
-        heads=in_order(NEOX_ORDER, {"Model": JapaneseModel, "CausalLM": CausalLM}),
-        members={"output_path": "embed_out"},
+        heads=in_order(NEOX_ORDER, {"Model": JapaneseModel, "CausalLM": JapaneseCausalLM}),
     ),
     "gptj": Variant(lambda c: GPTJAttention, heads=in_order(GPTJ_ORDER, GPTJ_TASKS), members={"head_bias": True}),
     "codegen": Variant(lambda c: CodeGenAttention, heads=in_order(GPTJ_ORDER, GPTJ_TASKS), members={"head_bias": True}),

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoload.errors import did_you_mean
 
@@ -16,13 +15,12 @@ TYPES = ["input_ids", "token_type_ids", "attention_mask"]
 PLAIN = ["input_ids", "attention_mask"]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How to make the tokenizers of a class where no tokenizer.json says it."""
 
     build: str = ""  # "module:function" in this package, from files and settings to a pipeline
-    files: dict[str, str] = field(default_factory=dict)  # argument -> file name
-    tokens: dict[str, str] = field(default_factory=dict)  # named special tokens
+    files: dict[str, str] = {}  # argument -> file name
+    tokens: dict[str, str] = {}  # named special tokens
     extra: tuple[str, ...] = ()  # special tokens without a name
     single: str = ""  # template; words that name tokens ("cls") stand for them
     pair: str = ""
@@ -31,10 +29,10 @@ class Recipe:
     fixed: bool = False  # add_bos_token and add_eos_token never change the template
     lstrip_mask: bool = False  # the mask token takes the space before it
     strip_named: bool = False  # named tokens take the white space around them
-    names: list[str] = field(default_factory=lambda: list(PLAIN))
+    names: list[str] = PLAIN
     side: str = "right"
     pad_type: int = 0
-    defaults: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = {}
     base: str = "autoload.text.fast:PreTrainedTokenizerFast"
 
 
@@ -79,8 +77,7 @@ ROBERTA = Recipe(
     pair="cls $A sep sep $B sep",
     defaults={"add_prefix_space": False, "trim_offsets": True},
 )
-NEOX = replace(
-    GPT2,
+NEOX = GPT2._replace(
     build="pipelines:neox",
     tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|padding|>"),
 )
@@ -167,7 +164,7 @@ RECIPES: dict[str, Recipe] = {
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
     ),
-    "BertweetTokenizer": replace(PHOBERT, base="autoload.text.subwords:BertweetTokenizer"),
+    "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
     "BlenderbotSmallTokenizer": Recipe(
         files=VOCAB_MERGES,
         tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
@@ -237,8 +234,7 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.bytewise:PerceiverTokenizer",
     ),
     "PhobertTokenizer": PHOBERT,
-    "ProphetNetTokenizer": replace(
-        BERT,
+    "ProphetNetTokenizer": BERT._replace(
         files={"vocab_file": "prophetnet.tokenizer"},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
         single="$A sep",
@@ -280,8 +276,8 @@ RECIPES: dict[str, Recipe] = {
     "BartTokenizer": ROBERTA,
     "BertTokenizer": BERT,
     "BigBirdTokenizer": BIG_BIRD,
-    "BlenderbotTokenizer": replace(
-        ROBERTA, single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
+    "BlenderbotTokenizer": ROBERTA._replace(
+        single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "CLIPTokenizer": Recipe(
         build="pipelines:clip",
@@ -294,10 +290,9 @@ RECIPES: dict[str, Recipe] = {
         defaults={"trim_offsets": False},
         base="autoload.text.clip:CLIPTokenizer",
     ),
-    "CamembertTokenizer": replace(XLM_R, build="sentencepiece:camembert"),
-    "CodeGenTokenizer": replace(GPT2, base="autoload.text.codegen:CodeGenTokenizer"),
-    "CodeLlamaTokenizer": replace(
-        LLAMA,
+    "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
+    "CodeGenTokenizer": GPT2._replace(base="autoload.text.codegen:CodeGenTokenizer"),
+    "CodeLlamaTokenizer": LLAMA._replace(
         tokens={
             **SENTENCE,
             **_tokens(prefix="▁<PRE>", middle="▁<MID>", suffix="▁<SUF>", eot="▁<EOT>", fill="<FILL_ME>"),
@@ -345,14 +340,13 @@ RECIPES: dict[str, Recipe] = {
         names=["input_ids", "attention_mask", "token_type_ids"],
         defaults={"do_lower_case": False, "split_by_punct": False},
     ),
-    "DistilBertTokenizer": replace(BERT, names=PLAIN),
+    "DistilBertTokenizer": BERT._replace(names=PLAIN),
     "ElectraTokenizer": BERT,
     "EsmcTokenizer": Recipe(
         tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>", chain_break="|")
     ),
-    "FNetTokenizer": replace(ALBERT, names=["input_ids", "token_type_ids"]),
-    "FunnelTokenizer": replace(
-        BERT,
+    "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
+    "FunnelTokenizer": BERT._replace(
         tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         single="cls:2 $A sep",
         pair="cls:2 $A sep $B:1 sep:1",
@@ -371,8 +365,7 @@ RECIPES: dict[str, Recipe] = {
     "LEDTokenizer": ROBERTA,
     "LasrTokenizer": T5,
     "LayoutLMTokenizer": BERT,
-    "LayoutLMv2Tokenizer": replace(
-        BERT,
+    "LayoutLMv2Tokenizer": BERT._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             **BERT.defaults,
@@ -383,8 +376,7 @@ RECIPES: dict[str, Recipe] = {
         },
         names=["input_ids", "attention_mask", "token_type_ids"],
     ),
-    "LayoutLMv3Tokenizer": replace(
-        ROBERTA,
+    "LayoutLMv3Tokenizer": ROBERTA._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             "add_prefix_space": True,
@@ -395,8 +387,7 @@ RECIPES: dict[str, Recipe] = {
             "pad_token_box": [0, 0, 0, 0],
         },
     ),
-    "LayoutXLMTokenizer": replace(
-        XLM_R,
+    "LayoutXLMTokenizer": XLM_R._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             **LAYOUT,
@@ -408,15 +399,13 @@ RECIPES: dict[str, Recipe] = {
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
     "LxmertTokenizer": BERT,
-    "MBart50Tokenizer": replace(
-        MBART,
+    "MBart50Tokenizer": MBART._replace(
         build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
         base="autoload.text.translation:MBart50Tokenizer",
     ),
     "MBartTokenizer": MBART,
-    "MPNetTokenizer": replace(
-        BERT,
+    "MPNetTokenizer": BERT._replace(
         tokens={**FAIRSEQ, "unk_token": "[UNK]"},
         single="cls $A sep",
         pair="cls $A sep sep $B sep",
@@ -460,10 +449,9 @@ RECIPES: dict[str, Recipe] = {
     "Phi3Tokenizer": LLAMA,
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
     "Qwen2Tokenizer": QWEN2,
-    "Qwen3_5Tokenizer": replace(QWEN2, build="pipelines:qwen3_5"),
-    "ReformerTokenizer": replace(LLAMA, files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
-    "RemBertTokenizer": replace(
-        ALBERT,
+    "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
+    "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
+    "RemBertTokenizer": ALBERT._replace(
         build="sentencepiece:plain",
         files={"vocab_file": "sentencepiece.model"},
         defaults={"do_lower_case": False, "keep_accents": True},
@@ -477,9 +465,8 @@ RECIPES: dict[str, Recipe] = {
         defaults={"src_lang": "eng", "tgt_lang": "fra"},
         base="autoload.text.translation:SeamlessM4TTokenizer",
     ),
-    "Siglip2Tokenizer": replace(GEMMA, build="sentencepiece:siglip2"),
-    "SplinterTokenizer": replace(
-        BERT,
+    "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
+    "SplinterTokenizer": BERT._replace(
         tokens={**BRACKETS, "question_token": "[QUESTION]"},
         pair="cls $A [QUESTION] . sep $B:1 sep:1",
     ),
@@ -492,13 +479,12 @@ RECIPES: dict[str, Recipe] = {
         fixed=True,
         defaults={"do_lower_case": True, "model_max_length": 64},
     ),
-    "UdopTokenizer": replace(
-        T5,
+    "UdopTokenizer": T5._replace(
         tokens={**T5.tokens, "sep_token": "</s>"},
         base="autoload.text.layout:LayoutTokenizer",
         defaults={"extra_ids": 0, **LAYOUT, "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0]},
     ),
-    "VideoPrismTokenizer": replace(T5, single="$A", pair="$A $B"),
+    "VideoPrismTokenizer": T5._replace(single="$A", pair="$A $B"),
     "WhisperTokenizer": Recipe(
         build="pipelines:bytelevel",
         files=VOCAB_MERGES,
@@ -507,8 +493,7 @@ RECIPES: dict[str, Recipe] = {
         defaults={"add_prefix_space": False, "language": None, "task": None, "predict_timestamps": False},
         base="autoload.text.whisper:WhisperTokenizer",
     ),
-    "XGLMTokenizer": replace(
-        XLM_R,
+    "XGLMTokenizer": XLM_R._replace(
         build="sentencepiece:xglm",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
         single="sep $A",

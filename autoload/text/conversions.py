@@ -21,7 +21,7 @@ from autoload.text.saving import write
 
 VERSION = 1  # of the recipes; a change of what they make needs a new one
 WORTHWHILE = 300_000  # bytes; smaller files convert as fast as they load
-IRRELEVANT = ("added_tokens", "chat_template", "name_or_path", "model_max_length", "padding_side", "truncation_side")
+IRRELEVANT = ("added_tokens", "chat_template", "name_or_path", "model_max_length")
 
 log = logging.getLogger("autoload.text")
 
@@ -36,7 +36,10 @@ def folder() -> Path | None:
 
 
 def converted(
-    name: str, build: Callable[[dict[str, Path], dict[str, Any]], Tokenizer], paths: dict[str, Path], settings: dict[str, Any]
+    name: str,
+    build: Callable[[dict[str, Path], dict[str, Any]], Tokenizer],
+    paths: dict[str, Path],
+    settings: dict[str, Any],
 ) -> Tokenizer:
     """The pipeline that `build` makes from files; from the cache where it was made before.
 

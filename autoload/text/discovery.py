@@ -24,7 +24,10 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
         MissingFile: there is none; all names that were looked for are listed.
     """
     if (path := files.find("tekken.json")) is not None:
-        return converted("tekken", mistral, {"vocab_file": path}, settings)
+        with reading(path, "tekken file"):
+            rust = converted("tekken", mistral, {"vocab_file": path}, settings)
+        settings.pop("mistral_format", None)
+        return rust
     for name in dict.fromkeys([*cls.recipe.files.values(), *MODELS]):
         if name.endswith(".model") and (path := files.find(name)) is not None:
             return from_model(path, settings)
@@ -41,7 +44,7 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
 
 def mistral(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     """A tekken file. It begins texts with `<s>`, as Mistral's own library does, unless `mistral_format` is False."""
-    if settings.pop("mistral_format", True) is not False:
+    if settings.get("mistral_format") is not False:
         settings.setdefault("add_bos_token", True)
         settings.setdefault("padding_side", "left")
         for name, text in (("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>")):

@@ -50,7 +50,7 @@ def read_vocab(path: Path) -> dict[str, int]:
     if not isinstance(vocab, dict) or not vocab:
         raise CorruptFile(f"{path}: expected a JSON object of token -> id, found {_kind(vocab)}.", path=str(path))
     for token, index in vocab.items():
-        if type(index) is not int or index < 0:
+        if type(index) is not int or not 0 <= index < 1 << 32:
             raise CorruptFile(f"{path}: the id of {token!r} is {index!r}, expected a whole number.", path=str(path))
     return vocab
 
@@ -83,16 +83,22 @@ def _kind(value: Any) -> str:
 
 def _bpe(files: dict[str, Path], **options: Any) -> models.BPE:
     vocab, merges = read_vocab(files["vocab_file"]), read_merges(files["merges_file"])
-    for number, (left, right) in enumerate(merges):
-        if left not in vocab or right not in vocab or left + right not in vocab:
-            unknown = next(token for token in (left, right, left + right) if token not in vocab)
-            raise CorruptFile(
-                f"{files['merges_file']}: merge {number} ({left} {right}) names {unknown!r}, which "
-                f"{files['vocab_file'].name} does not have.",
-                path=str(files["merges_file"]),
-            )
     with reading(files["merges_file"], "list of merges"):
-        return models.BPE(vocab=vocab, merges=merges, **options)
+        try:
+            return models.BPE(vocab=vocab, merges=merges, **options)
+        except Exception as e:
+            raise _unknown_piece(files, vocab, merges) or e from e
+
+
+def _unknown_piece(files: dict[str, Path], vocab: dict[str, int], merges: list[tuple[str, str]]) -> CorruptFile | None:
+    """The error for the first merge that names a token without an id."""
+    path = files["merges_file"]
+    for left, right in merges:
+        for token in (left, right, left + right):
+            if token not in vocab:
+                text = f"{path}: the merge {left!r} {right!r} names {token!r}, which {files['vocab_file'].name} does not have."
+                return CorruptFile(text, path=str(path))
+    return None
 
 
 def _bytelevel(model: models.Model, prefix_space: bool = False) -> Tokenizer:

@@ -88,7 +88,7 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
     def _build(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
         from autoload.text.loading import extra_tokens
 
-        added = settings.pop("added_tokens", [])
+        added = list(settings.pop("added_tokens", {}).values())
         for key, value in {**self.recipe.tokens, **self.recipe.defaults}.items():
             settings.setdefault(key, value)
         self._added: dict[str, int] = {}
@@ -313,17 +313,13 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
             first,
             second,
             add_special_tokens=plan.add_special_tokens,
-            padding=False,
             truncation=cut.strategy if cut else False,
             max_length=cut.max_length if cut else None,
             stride=cut.stride if cut else 0,
-            pad_to_multiple_of=None,
-            padding_side=None,
+            return_attention_mask=False,  # the batch makes it, after padding
             return_token_type_ids=plan.return_token_type_ids,
-            return_attention_mask=False,
-            return_overflowing_tokens=plan.return_overflowing_tokens,
             return_special_tokens_mask=plan.return_special_tokens_mask,
-            return_length=False,
+            return_overflowing_tokens=plan.return_overflowing_tokens,
         )
         if plan.warn_length is not None and cut is None:
             self._warn_if_long(len(data["input_ids"]), plan.warn_length)

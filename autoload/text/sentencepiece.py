@@ -157,9 +157,7 @@ def camembert(files: Files, settings: Settings) -> Tokenizer:
     return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
-def _with_languages(
-    files: Files, settings: Settings, codes: tuple[str, ...], word_by_word: bool = False
-) -> Tokenizer:
+def _with_languages(files: Files, settings: Settings, codes: tuple[str, ...], word_by_word: bool = False) -> Tokenizer:
     model = read_model(files["vocab_file"])
     tail = [*codes, "<mask>"]
     pieces = [*_fairseq_pieces(model), *((text, 0.0) for text in tail)]
@@ -287,7 +285,7 @@ def _spaces_kept(files: Files, before: list[Any]) -> Tokenizer:
 def siglip(files: Files, settings: Settings) -> Tokenizer:
     """SigLIP: no punctuation, lower case, and no space before the text but the one that its prompt puts there."""
     model = read_model(files["vocab_file"])
-    before = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
+    before: list[Any] = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
     before.append(normalizers.Replace(Regex(ASCII_PUNCTUATION), ""))
     before += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     return pipeline(model, scores(model), model.unk_id, before=before)

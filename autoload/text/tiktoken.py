@@ -70,7 +70,9 @@ def read_ranks(path: Path) -> list[bytes]:
 def _damaged(path: Path, data: bytes) -> CorruptFile:
     lines = enumerate(data.split(b"\n"), 1)
     number, line = next((n, line) for n, line in lines if not LINES.fullmatch(line + b"\n"))
-    return CorruptFile(f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path))
+    return CorruptFile(
+        f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path)
+    )
 
 
 def tiktoken(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:

@@ -79,7 +79,8 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     @property
     def lang_code_to_id(self) -> dict[str, int]:
         """Language code -> id."""
-        return {code: self._rust.token_to_id(code) for code in self._extra if self._rust.token_to_id(code) is not None}
+        known = self.get_vocab()
+        return {code: known[code] for code in self._extra if code in known}
 
     def _encode_target(self, text: Any, pair: Any, settings: dict[str, Any]) -> BatchEncoding:
         return self._twin(self._tgt_lang or self._src_lang)._encode(text, pair, **settings)

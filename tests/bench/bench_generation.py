@@ -32,6 +32,10 @@ SHAPES: dict[str, tuple[dict[str, Any], torch.dtype]] = {
         torch.bfloat16,
     ),
 }
+NARROW: dict[str, dict[str, Any]] = {  # as many layers, hardly any arithmetic: what is left is overhead
+    "gpt2": dict(vocab_size=99, n_embd=48),
+    "llama": dict(vocab_size=99, hidden_size=48, intermediate_size=64),
+}
 PROMPT, NEW, ROUNDS = 16, 16, 5
 
 
@@ -70,9 +74,10 @@ def decoding(model: Any) -> Callable[[], float]:
     return lambda: (timed(NEW + 1) - timed(1)) / NEW
 
 
-def build(kind: str, reference: bool) -> Any:
-    """A model with random weights; both libraries get the same ones."""
+def build(kind: str, reference: bool, **narrow: Any) -> Any:
+    """A model with random weights."""
     fields, dtype = SHAPES[kind]
+    fields = fields | narrow
     if reference:
         from transformers import AutoConfig, AutoModelForCausalLM
     else:
@@ -105,6 +110,18 @@ def run(kind: str) -> None:
     print(f"  autoload / reference: {best['reference'] / best['autoload']:.2f}", flush=True)
 
 
+def overhead(kind: str) -> None:
+    """Time per token and layer in which no weights are read."""
+    for name, reference in (("autoload", False), ("reference", True)):
+        model = build(kind, reference, **NARROW[kind])
+        timer = decoding(model)
+        best = min(timer() for _ in range(ROUNDS))
+        print(
+            f"  {name:16s} {1e6 * best:5.0f} us per token, {1e6 * best / model.config.num_hidden_layers:4.0f} per layer"
+        )
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:] or SHAPES:
         run(name)
+        overhead(name)

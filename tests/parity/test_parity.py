@@ -139,6 +139,7 @@ def _compare(found: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("case,task", PAIRS, ids=named(PAIRS))
 def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     """Where tokens are real, padding changes nothing but what it changes in the reference."""
+    skip(case, "padding")
     if task == "MultipleChoice":
         pytest.skip("has no padding of its own: its texts are padded as those of the other heads")
     if task == "ImageClassification":
@@ -254,6 +255,7 @@ def test_half_precision(case: Case, task: str, loaded: Any) -> None:
     inputs = inputs_for(case, task)
     with torch.no_grad():
         exact = theirs(**inputs)[0]
+        inputs = {name: x.bfloat16() if x.is_floating_point() else x for name, x in inputs.items()}
         rounded = theirs.to(torch.bfloat16)(**inputs)[0].float()
         found = ours.to(torch.bfloat16)(**inputs)[0].float()
     allowed = (rounded - exact).abs()
