@@ -187,7 +187,7 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.subwords:BlenderbotSmallTokenizer",
     ),
     "BlenderbotTokenizer": ROBERTA._replace(
-        single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
+        single="$A sep", pair="$A $B sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "ByT5Tokenizer": Recipe(
         tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
