@@ -1,0 +1,633 @@
+"""From files to a model: find the weights, check them against the skeleton, put them in, and say where each came from.
+
+Nothing process-wide is touched: the skeleton is built under a mode of this thread only, no initialiser runs, no random
+number is drawn but for new heads.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from autoload.config import torch_dtype
+from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, WeightsError, reading
+from autoload.hub import LFS_POINTER, Files, confined, read_json
+from autoload.keys import Matches, Piece, match_names
+from autoload.model import PreTrainedModel, init_module
+
+logger = logging.getLogger("autoload")
+
+Strict = Literal["head"] | bool
+# dtype names of the safetensors format
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "C64": torch.complex64,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+}
+MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
+
+
+@dataclass
+class LoadingReport:
+    """Where every parameter of a loaded model came from."""
+
+    sources: dict[str, str] = field(default_factory=dict)  # parameter -> file, "new", "tied to ..."
+    missing: list[str] = field(default_factory=list)  # not in the files, made new
+    unexpected: list[str] = field(default_factory=list)  # in the files, not in the model
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(
+        default_factory=list
+    )  # file's, model's shape
+    unwrapped: bool = False  # the names carried the prefix of a training wrapper
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reference's `output_loading_info`."""
+        return {
+            "missing_keys": set(self.missing) - {name for name, *_ in self.mismatched},
+            "unexpected_keys": set(self.unexpected),
+            "mismatched_keys": set(self.mismatched),
+            "error_msgs": [],
+        }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a weights file."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Weights:
+    """The tensors of a checkpoint by name; shapes and dtypes are known before any is read."""
+
+    def __init__(self, paths: Iterable[Path], weight_map: Mapping[str, Path] | None = None, *, copy: bool = False):
+        self.entries: dict[str, Entry] = {}
+        self.metadata_dtype: str | None = None
+        self._copy = copy
+        self._open: dict[Path, Any] = {}
+        for path in paths:
+            entries = self._headers(path)
+            for name, entry in entries.items():
+                if weight_map is None or weight_map.get(name) == path:
+                    self.entries[name] = entry
+        if weight_map is not None:
+            for name, path in weight_map.items():
+                if name not in self.entries:
+                    raise CorruptCheckpoint(
+                        f"{path}: no tensor {name!r}, although the index says that it is in this file.", path=str(path)
+                    )
+
+    def _headers(self, path: Path) -> dict[str, Entry]:
+        if path.suffix == ".safetensors":
+            return {name: Entry(path, shape, dtype) for name, (shape, dtype) in read_header(path).items()}
+        tensors = read_pickle(path)
+        self._open[path] = tensors
+        return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
+
+    def read(self, name: str) -> Tensor:
+        """The tensor; a view of the mapped file unless the checkpoint is to be copied."""
+        path = self.entries[name].file
+        with reading(path, "weights file", CorruptCheckpoint):
+            if path.suffix != ".safetensors":
+                tensor = self._open[path][name]
+            else:
+                if path not in self._open:
+                    from safetensors import safe_open
+
+                    self._open[path] = safe_open(path, framework="pt", device="cpu")
+                tensor = self._open[path].get_tensor(name)
+        return tensor.clone() if self._copy else tensor
+
+    def floating_dtype(self) -> torch.dtype | None:
+        """dtype of the first floating tensor."""
+        return next((e.dtype for e in self.entries.values() if e.dtype.is_floating_point), None)
+
+
+def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and dtype of each tensor of a safetensors file, checked against the file's size.
+
+    Raises:
+        CorruptCheckpoint: the file is empty, truncated, a git-lfs pointer, or its header does not describe it.
+    """
+    with reading(path, "weights file", CorruptCheckpoint), open(path, "rb") as f:
+
+        def first(count: int) -> bytes:
+            f.seek(0)
+            return f.read(count)
+
+        return parse_header(first, os.path.getsize(path), str(path))
+
+
+def parse_header(
+    first: Callable[[int], bytes], size: int, where: str
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
+
+    def damaged(reason: str) -> CorruptCheckpoint:
+        return CorruptCheckpoint(f"{where}: {reason}. Download it again (force_download=True).", path=where)
+
+    start = first(40)
+    if start.startswith(LFS_POINTER[:32]):
+        text = f"{where}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
+        raise CorruptCheckpoint(text, path=where)
+    if len(start) < 8:
+        raise damaged(f"the file has {size} bytes, too few for a safetensors header")
+    (length,) = struct.unpack("<Q", start[:8])
+    if length > min(MAX_HEADER, size - 8):
+        raise damaged(f"its header claims {length} bytes, but the file has {size}")
+    header = json.loads(first(8 + length)[8:].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise damaged("its header is no JSON object")
+    header.pop("__metadata__", None)
+    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    spans: list[tuple[int, int]] = []
+    for name, tensor in header.items():
+        try:
+            dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
+            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                raise ValueError
+        except (TypeError, KeyError, ValueError):
+            raise damaged(f"its header does not describe the tensor {name!r}") from None
+        if dtype not in DTYPES:
+            raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
+        count = math.prod(shape)
+        if end - begin != count * DTYPES[dtype].itemsize:
+            raise damaged(f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype")
+        found[name] = (shape, DTYPES[dtype])
+        spans.append((begin, end))
+    at = 0
+    for begin, end in sorted(spans):
+        if begin != at:
+            raise damaged("its tensors overlap or leave gaps")
+        at = end
+    if 8 + length + at != size:
+        raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
+    return found
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a pytorch_model.bin, read without running code from it.
+
+    Raises:
+        CorruptCheckpoint: damaged, no mapping of names to tensors, or it holds objects other than tensors.
+    """
+    remedy = "Only plain tensors are read from such files; convert it to safetensors where it was made."
+    with reading(path, "weights file", CorruptCheckpoint):
+        with open(path, "rb") as f:
+            start = f.read(64)
+        if start.startswith(LFS_POINTER):
+            raise CorruptCheckpoint(
+                f"{path}: this is a git-lfs pointer, not the weights. Run `git lfs pull`.", path=str(path)
+            )
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(b"PK"))
+        except Exception as e:  # torch's own text recommends to run the code in the file
+            what = str(e).split("\n")[0]
+            what = (
+                what
+                if "weights_only" not in what.lower() and "Weights only" not in what
+                else "it holds more than tensors"
+            )
+            raise CorruptCheckpoint(
+                f"{path}: this weights file cannot be read: {what[:200]}. {remedy}", path=str(path)
+            ) from e
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        raise CorruptCheckpoint(
+            f"{path}: a trainer's checkpoint with the keys {', '.join(map(str, list(state)[:5]))}, expected names of "
+            "parameters. Save its 'state_dict' alone.",
+            path=str(path),
+        )
+    if not isinstance(state, Mapping) or not all(
+        isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()
+    ):
+        raise CorruptCheckpoint(f"{path}: expected a mapping of names to tensors. {remedy}", path=str(path))
+    return dict(state)
+
+
+def find_weights(
+    files: Files, *, variant: str | None = None, use_safetensors: bool | None = None, copy: bool = False
+) -> Weights:
+    """The checkpoint of a model: safetensors before pickles, whole before sharded.
+
+    Raises:
+        MissingFile: there is none, or shards of it are missing (all of them are named).
+        CorruptCheckpoint: what is there does not fit together.
+    """
+    dot = f".{variant}" if variant else ""
+    singles = (
+        [(f"model{dot}.safetensors", f"model.safetensors.index{dot}.json")] if use_safetensors is not False else []
+    )
+    if not use_safetensors:
+        singles.append((f"pytorch_model{dot}.bin", f"pytorch_model.bin.index{dot}.json"))
+    for single, index in singles:
+        if (path := files.find(single)) is not None:
+            return Weights([path], copy=copy)
+        if (path := files.find(index)) is not None:
+            return _sharded(files, path, copy)
+    raise files.missing([name for pair in singles for name in pair], "the weights")
+
+
+def _sharded(files: Files, index: Path, copy: bool) -> Weights:
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
+        raise CorruptCheckpoint(f"{index}: weight_map must map names of tensors to files.", path=str(index))
+    names = sorted(set(weight_map.values()))
+    for name in names:
+        confined(name, str(index))
+        if not name.endswith((".safetensors", ".bin")):
+            raise CorruptCheckpoint(f"{index}: shard {name!r} is no .safetensors or .bin file.", path=str(index))
+    paths = {name: files.find(name) for name in names}
+    absent = [name for name, path in paths.items() if path is None]
+    if absent:
+        raise files.missing(absent, f"shards named by {index.name}")
+    found = {name: path for name, path in paths.items() if path is not None}
+    weights = Weights(found.values(), {tensor: found[name] for tensor, name in weight_map.items()}, copy=copy)
+    metadata = content.get("metadata")
+    dtype = metadata.get("dtype") if isinstance(metadata, dict) else None
+    weights.metadata_dtype = dtype if isinstance(dtype, str) else None
+    return weights
+
+
+class Skeleton(TorchFunctionMode):
+    """Within it, tensors are made on the meta device and initialisers do nothing. Of this thread only."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _INITIALISERS:
+            return args[0] if args else kwargs["tensor"]
+        if func in _FACTORIES and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.tensor, torch.arange}
+_INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") and not n.startswith("_")} | {
+    Tensor.normal_,
+    Tensor.uniform_,
+    Tensor.zero_,
+    Tensor.fill_,
+}
+
+
+def build_skeleton(
+    cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
+) -> Any:
+    """The model without weights: its parameters are on the meta device."""
+    with Skeleton():
+        return cls(config, *model_args, **(options or {}))
+
+
+def load_weights(
+    model: nn.Module,
+    weights: Weights | Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | Callable[[str], torch.device] | None = None,
+    strict: Strict = "head",
+    ignore_mismatched_sizes: bool = False,
+    remade: Iterable[int] = (),
+    where: str = "state_dict",
+    key_mapping: Mapping[str, str] | None = None,
+) -> LoadingReport:
+    """Put weights into a skeleton.
+
+    Args:
+        model: built by `build_skeleton`.
+        weights: a checkpoint, or tensors by name.
+        dtype: of floating parameters; None keeps each as stored.
+        device: of all parameters, or of each by its name.
+        strict: "head": parts of a task head may be missing as a whole and are made new; True: nothing may be missing or
+            unexpected; False: whatever is missing is made new.
+        ignore_mismatched_sizes: make parameters new whose shape differs.
+        remade: numbers of labels that the caller asked for; head parameters of another number are made new.
+        where: what to call the checkpoint in messages.
+        key_mapping: further renames, pattern to replacement.
+
+    Raises:
+        WeightsError: the weights do not fit.
+    """
+    targets, tied = dict(_slots(model)), _tied(model)
+    names = list(weights.entries if isinstance(weights, Weights) else weights)
+    renamed = _renamed(names, key_mapping)
+    matches = _match(model, targets, tied, renamed)
+    prefix = getattr(model, "base_model_prefix", "")
+    report = LoadingReport(unexpected=[renamed[n] for n in matches.unexpected], unwrapped=matches.unwrapped)
+    put = _Putter(model, targets, dtype, device)
+    for target, piece in matches.pieces.items():
+        sources = tuple(renamed[s] for s in piece.sources)
+        mismatch = put.place(target, Piece(sources, piece.combine), weights, where)
+        if mismatch is None:
+            first = weights.entries[sources[0]].file.name if isinstance(weights, Weights) else "state_dict"
+            report.sources[target] = first
+        else:
+            report.mismatched.append((target, *mismatch))
+    report.missing = [t for t in targets if t not in report.sources and tied.get(t) not in report.sources]
+    fits = {name for name, *_ in report.mismatched}
+    _judge(model, report, strict, ignore_mismatched_sizes, set(remade), prefix, where, fits, len(names))
+    put.make_new(report.missing)
+    for target in report.missing:
+        report.sources[target] = "new"
+    for target, source in tied.items():
+        if target in targets and target not in report.sources:
+            report.sources[target] = f"tied to {source}"
+            put.share(target, source)
+    put.move_computed()
+    _announce(report, model, where)
+    return report
+
+
+def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
+    """What `load_weights` would report of a checkpoint with tensors of these names and shapes; nothing is loaded."""
+    targets, tied = dict(_slots(model)), _tied(model)
+    matches = _match(model, targets, tied, shapes)
+    report = LoadingReport(unexpected=matches.unexpected, unwrapped=matches.unwrapped)
+    for target, piece in matches.pieces.items():
+        found, expected = shapes[piece.sources[0]], tuple(targets[target].shape)
+        if piece.combine is None and found != expected:
+            report.mismatched.append((target, found, expected))
+        else:
+            report.sources[target] = piece.sources[0]
+    report.missing = [t for t in targets if t not in report.sources and tied.get(t) not in report.sources]
+    return report
+
+
+def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
+    """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
+    variant = getattr(model, "variant", None)
+    prefix = getattr(model, "base_model_prefix", "")
+    matches = match_names(targets, names, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    for target, source in tied.items():
+        piece = matches.pieces.pop(target, None)
+        if piece is not None and source in targets:
+            matches.pieces.setdefault(source, piece)
+    return matches
+
+
+def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[str, str]:
+    """Name after the caller's own renames -> name in the file."""
+    if not key_mapping:
+        return {name: name for name in names}
+    import re
+
+    out = {}
+    for name in names:
+        new = name
+        for pattern, replacement in key_mapping.items():
+            new = re.sub(pattern, replacement, new)
+        out[new] = name
+    return out
+
+
+def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and saved buffers, each name once per place it stands in."""
+    for path, module in model.named_modules():
+        dot = f"{path}." if path else ""
+        for name, p in module._parameters.items():
+            if p is not None:
+                yield dot + name, p
+        for name, b in module._buffers.items():
+            if b is not None and name not in module._non_persistent_buffers_set:
+                yield dot + name, b
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    if isinstance(model, PreTrainedModel) and model.ties_weights:
+        return dict(model._tied_weights_keys)
+    return {}
+
+
+class _Putter:
+    """Puts tensors into the places of a skeleton."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: Mapping[str, Tensor],
+        dtype: torch.dtype | None,
+        device: torch.device | Callable[[str], torch.device] | None,
+    ):
+        self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
+        self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        self.modules = dict(model.named_modules())
+
+    def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
+        if not tensor.is_floating_point() or self.dtype is None:
+            return tensor.dtype
+        if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
+            return torch.float32
+        return self.dtype
+
+    def _device(self, target: str) -> torch.device | None:
+        return self.device(target) if callable(self.device) else self.device
+
+    def place(
+        self, target: str, piece: Piece, weights: Any, where: str
+    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Put one parameter in; its shapes (file's, model's) when they differ."""
+        expected = tuple(self.targets[target].shape)
+        if piece.combine is None and isinstance(weights, Weights):
+            found = weights.entries[piece.sources[0]].shape  # known without reading it
+            if found != expected:
+                return found, expected
+        read = weights.read if isinstance(weights, Weights) else weights.__getitem__
+        tensors = [read(source) for source in piece.sources]
+        if piece.combine is None:
+            tensor = tensors[0]
+        else:
+            try:
+                tensor = piece.combine(tensors)
+            except (RuntimeError, ValueError, IndexError) as e:
+                text = f"{where}: {', '.join(piece.sources[:3])} cannot be joined into {target}: {e}"
+                raise WeightsError(text, mismatched=[target]) from e
+        if tuple(tensor.shape) != expected:
+            return tuple(tensor.shape), expected
+        self.put(target, tensor.to(device=self._device(target), dtype=self._dtype(target, tensor)))
+        return None
+
+    def put(self, target: str, tensor: Tensor) -> None:
+        path, _, leaf = target.rpartition(".")
+        module = self.modules[path]
+        if leaf in module._buffers:
+            module._buffers[leaf] = tensor
+        else:
+            floating = tensor.is_floating_point() or tensor.is_complex()
+            trainable = floating and (module._parameters[leaf] is None or module._parameters[leaf].requires_grad)  # type: ignore[union-attr]
+            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=trainable)
+
+    def share(self, target: str, source: str) -> None:
+        path, _, leaf = target.rpartition(".")
+        self.modules[path]._parameters[leaf] = self.model.get_parameter(source)
+
+    def move_computed(self) -> None:
+        """Bring tables that are computed, not loaded, to where the parameters are."""
+        for path, module in self.modules.items():
+            for leaf in module._non_persistent_buffers_set:
+                buffer = module._buffers[leaf]
+                device = self._device(f"{path}.{leaf}")
+                if buffer is not None and device is not None:
+                    module._buffers[leaf] = buffer.to(device)
+
+    def make_new(self, missing: list[str]) -> None:
+        """Fresh values for parameters that no file has, and for computed buffers that stayed on the meta device."""
+        if not missing:
+            return
+        config: Any = getattr(self.model, "config", None)
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        std = getattr(text, "initializer_range", 0.02)
+        names: dict[str, set[str]] = {}
+        for target in missing:
+            slot = self.targets[target]
+            dtype = self._dtype(target, slot)
+            self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
+            path, _, leaf = target.rpartition(".")
+            names.setdefault(path, set()).add(leaf)
+        for path, leaves in names.items():
+            module = self.modules[path]
+            kept = {k: p.detach().clone() for k, p in module._parameters.items() if p is not None and k not in leaves}
+            init_module(module, std)
+            with torch.no_grad():
+                for k, value in kept.items():  # a module half loaded, half new
+                    module._parameters[k].copy_(value)  # type: ignore[union-attr]
+
+
+def _judge(
+    model: nn.Module,
+    report: LoadingReport,
+    strict: Strict,
+    ignore_mismatched: bool,
+    remade: set[int],
+    prefix: str,
+    where: str,
+    mismatched: set[str],
+    count: int,
+) -> None:
+    """Raise where the weights do not fit under the rule that was asked for."""
+    targets = [name for name, _ in _slots(model)]
+    missing = [name for name in report.missing if name not in mismatched]
+    bad_shapes = [
+        (name, found, expected)
+        for name, found, expected in report.mismatched
+        if not ignore_mismatched and not (_is_head(model, name, prefix) and expected and expected[0] in remade)
+    ]
+    if bad_shapes:
+        shown = "; ".join(f"{name}: {list(f)} in the file, {list(e)} in the model" for name, f, e in bad_shapes[:6])
+        more = f" (and {len(bad_shapes) - 6} more)" if len(bad_shapes) > 6 else ""
+        if all(_is_head(model, name, prefix) for name, *_ in bad_shapes):
+            remedy = "Pass num_labels=... of the checkpoint, or ignore_mismatched_sizes=True to make this head new."
+        else:
+            remedy = "The configuration does not describe this checkpoint."
+        raise WeightsError(f"{where}: shapes differ: {shown}{more}. {remedy}", mismatched=bad_shapes)
+    if targets and count and not report.sources and strict is not False:
+        raise WeightsError(
+            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}; it holds "
+            f"{', '.join(report.unexpected[:4])} ..., expected {', '.join(targets[:4])} ...",
+            missing=missing,
+            unexpected=report.unexpected,
+        )
+    if strict is False:
+        return
+    wrong = missing if strict is True else _backbone(model, missing, targets, prefix)
+    if wrong:
+        names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise WeightsError(
+            f"{where}: {len(wrong)} of {len(targets)} parameters of {type(model).__name__} are missing: {names}. "
+            "Pass strict=False to fill them with random values.",
+            missing=wrong,
+            unexpected=report.unexpected,
+        )
+    if strict is True and report.unexpected:
+        names = ", ".join(report.unexpected[:8])
+        raise WeightsError(
+            f"{where}: {len(report.unexpected)} tensors have no place in {type(model).__name__}: {names}.",
+            missing=[],
+            unexpected=report.unexpected,
+        )
+
+
+def _is_head(model: nn.Module, name: str, prefix: str) -> bool:
+    return prefix in model._modules and not name.startswith(prefix + ".")
+
+
+def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str) -> list[str]:
+    """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
+    base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
+    may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
+    absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
+    for name in missing:
+        bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
+        if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
+            continue
+        if _is_head(model, name, prefix):
+            group = name.split(".", 1)[0]
+            if all(t in absent for t in targets if t.split(".", 1)[0] == group):
+                continue
+        wrong.append(name)
+    return wrong
+
+
+def _announce(report: LoadingReport, model: nn.Module, where: str) -> None:
+    if report.unwrapped:
+        logger.warning(
+            "%s: the names carry a training wrapper's prefix (module., _orig_mod.), which was taken away.", where
+        )
+    if report.missing:
+        names = ", ".join(report.missing[:12]) + (" ..." if len(report.missing) > 12 else "")
+        logger.warning(
+            "%s: %s has new parameters with random values, train them before use: %s",
+            where,
+            type(model).__name__,
+            names,
+        )
+
+
+def choose_dtype(dtype: Any, config: Any, weights: Weights | None) -> torch.dtype | None:
+    """What `dtype=` means: "auto" is the configuration's, else the index's, else that of the first floating tensor.
+
+    Raises:
+        ConfigError, ArgumentError: no floating dtype has that name.
+    """
+    if dtype is None or dtype == "auto":
+        named = config.__dict__.get("dtype") if hasattr(config, "__dict__") else None
+        if named is None and weights is not None:
+            named = weights.metadata_dtype
+        if named is not None:
+            return _floating(torch_dtype(named), named)
+        return weights.floating_dtype() if weights is not None else None
+    if isinstance(dtype, torch.dtype):
+        return _floating(dtype, dtype)
+    try:
+        return _floating(torch_dtype(dtype), dtype)
+    except ConfigError as e:
+        raise ArgumentError(f"dtype is {dtype!r}, expected {e.expected} or 'auto'.", name="dtype") from None
+
+
+def _floating(dtype: torch.dtype | None, given: Any) -> torch.dtype | None:
+    if dtype is not None and not dtype.is_floating_point:
+        raise ConfigError("dtype", given, "a floating dtype", where="argument")
+    return dtype

@@ -1,0 +1,418 @@
+"""What models return: a dataclass, a dict and a tuple at once. Fields that are None are missing from dict and tuple."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree
+
+
+class ModelOutput(OrderedDict):
+    """Base of all outputs. Subclasses are dataclasses and are registered as pytrees."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        _pytree.register_pytree_node(
+            cls,
+            lambda out: (list(out.values()), list(out.keys())),
+            lambda values, keys: cls(**dict(zip(keys, values, strict=True))),
+            serialized_type_name=f"{cls.__module__}.{cls.__name__}",
+        )
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        first = getattr(self, names[0])
+        if isinstance(first, Mapping) and all(getattr(self, name) is None for name in names[1:]):
+            super().__delitem__(names[0])  # Output({"logits": ...}), as dict() allows
+            object.__setattr__(self, names[0], None)
+            for key, value in first.items():
+                setattr(self, key, value)
+            return
+        for name in names:
+            if (value := getattr(self, name)) is not None:
+                super().__setitem__(name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self or (value is not None and name in self.__dataclass_fields__):  # type: ignore[attr-defined]
+            super().__setitem__(name, value)
+        object.__setattr__(self, name, value)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        object.__setattr__(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("an output's fields cannot be deleted; set them to None")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are set, in order."""
+        return tuple(self[key] for key in self.keys())
+
+
+States = tuple[Tensor, ...] | None  # one per layer
+
+
+@dataclass
+class BaseModelOutput(ModelOutput):
+    """Hidden states of an encoder: `last_hidden_state` (batch, seq, dim)."""
+
+    last_hidden_state: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BaseModelOutputWithPast(ModelOutput):
+    """Hidden states of a decoder, and its cache."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """Hidden states of a decoder that may look at an encoder."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """Hidden states of an encoder; `pooler_output` (batch, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
+    """Hidden states of a BERT-like model; `pooler_output` (batch, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    past_key_values: Any = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class CausalLMOutputWithPast(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class CausalLMOutputWithCrossAttentions(ModelOutput):
+    """`logits` (batch, seq, vocabulary) of a decoder that may look at an encoder."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class MoeModelOutputWithPast(ModelOutput):
+    """Hidden states of a decoder with experts; `router_logits` per layer (tokens, experts)."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    router_logits: States = None
+
+
+@dataclass
+class MoeCausalLMOutputWithPast(ModelOutput):
+    """`logits` (batch, seq, vocabulary); `aux_loss` balances the experts."""
+
+    loss: Any = None
+    aux_loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    router_logits: States = None
+
+
+@dataclass
+class MaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels)."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SequenceClassifierOutputWithPast(ModelOutput):
+    """`logits` (batch, labels) of a decoder."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class TokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels)."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class MultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices)."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class NextSentencePredictorOutput(ModelOutput):
+    """`logits` (batch, 2): follows, does not follow."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class QuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ForPreTrainingOutput(ModelOutput):
+    """BERT's two heads: `prediction_logits` (batch, seq, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    sop_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DiscriminatorOutput(ModelOutput):
+    """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LongformerBaseModelOutputWithPooling(ModelOutput):
+    """Longformer's hidden states; `global_attentions` are the weights of the tokens that see everything."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of Longformer."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class XLNetModelOutput(ModelOutput):
+    """XLNet's hidden states; `mems` are what each layer remembers, (past, batch, dim)."""
+
+    last_hidden_state: Any = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetLMHeadModelOutput(ModelOutput):
+    """`logits` (batch, targets, vocabulary) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForSequenceClassificationOutput(ModelOutput):
+    """`logits` (batch, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForTokenClassificationOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForMultipleChoiceOutput(ModelOutput):
+    """`logits` (batch, choices) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForQuestionAnsweringSimpleOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of XLNet."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None

@@ -1,0 +1,141 @@
+"""Comparison of a model type with the reference: one tiny random checkpoint, written by the reference, loaded by both."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import autoload
+from autoload import registry
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity
+class Case:
+    """One model type at a tiny size.
+
+    `config` are fields of its configuration; what is common to a family stands in the family's case file. `tolerance` is
+    relative; 1e-5 unless depth or a kernel needs more, with the reason beside it. `skip` names checks that do not apply,
+    each with its reason.
+    """
+
+    model_type: str
+    config: Mapping[str, Any]
+    tolerance: float = 1e-5
+    skip: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    tasks: tuple[str, ...] = ()  # to compare; none named: all
+    inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
+
+    def __str__(self) -> str:
+        return f"{self.model_type}-{self.label}" if self.label else self.model_type
+
+
+LABELS = 5
+SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
+
+
+def reference_class(model_type: str, task: str) -> type:
+    """The reference's class behind its Auto class."""
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    auto = getattr(transformers, registry.auto_class_name(task))
+    found = auto._model_mapping[CONFIG_MAPPING[model_type]]
+    return found[0] if isinstance(found, (tuple, list)) else found
+
+
+@functools.lru_cache(maxsize=64)
+def reference_model(case: Case, task: str) -> Any:
+    """A tiny reference model in which every parameter and saved buffer was moved away from its initial value."""
+    from transformers import CONFIG_MAPPING
+
+    fields = dict(case.config)
+    if task in (*SPANS, "MultipleChoice"):
+        fields["num_labels"] = 2
+    else:
+        fields.setdefault("num_labels", LABELS)
+    if task == "CausalLM" and hasattr(CONFIG_MAPPING[case.model_type](), "is_decoder"):
+        fields.setdefault("is_decoder", True)  # an encoder predicts the next token only when it looks backwards
+    config = CONFIG_MAPPING[case.model_type](**fields)
+    torch.manual_seed(1)
+    model = reference_class(case.model_type, task)(config)
+    perturb(model)
+    return model.eval()
+
+
+def perturb(model: torch.nn.Module) -> None:
+    """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
+                buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
+    model.tie_weights()
+
+
+def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str, Tensor]:
+    """Token ids and whatever else the task asks for, without padding."""
+    generator = torch.Generator().manual_seed(3)
+    vocabulary = case.config.get("vocab_size", 99)
+    shape = (batch, 2, seq) if task == "MultipleChoice" else (batch, seq)
+    low = max(3, (case.config.get("pad_token_id") or 0) + 1)
+    ids = torch.randint(low, vocabulary, shape, generator=generator)
+    return {"input_ids": ids} | (case.inputs(ids) if case.inputs is not None else {})
+
+
+def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[str, Tensor]:
+    """Labels that a task takes; some tokens do not count."""
+    generator = torch.Generator().manual_seed(4)
+    batch = input_ids.shape[0]
+
+    def numbers(high: int, *shape: int) -> Tensor:
+        return torch.randint(0, high, shape, generator=generator)
+
+    if task in ("CausalLM", "MaskedLM"):
+        labels = input_ids.clone()
+        labels[0, :3] = -100
+        return {"labels": labels}
+    if task == "TokenClassification":
+        return {"labels": numbers(num_labels, *input_ids.shape)}
+    if task in ("SequenceClassification", "ImageClassification"):
+        return {"labels": numbers(num_labels, batch)}
+    if task in ("MultipleChoice", "NextSentencePrediction"):
+        return {"labels": numbers(2, batch)}
+    if task in SPANS:
+        return {
+            "start_positions": numbers(input_ids.shape[1], batch),
+            "end_positions": numbers(input_ids.shape[1], batch),
+        }
+    return {}
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
+    """Largest difference relative to the largest value."""
+    if isinstance(theirs, (tuple, list)):
+        assert len(ours) == len(theirs), f"{what}: {len(ours)} entries, expected {len(theirs)}"
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            assert_close(a, b, tolerance, f"{what}[{i}]")
+        return
+    assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)}, expected {tuple(theirs.shape)}"
+    a, b = ours.detach().double(), theirs.detach().double()
+    assert torch.isfinite(b).all(), f"{what}: the reference is not finite"
+    scale = b.abs().max().clamp(min=1e-6)
+    error = ((a - b).abs().max() / scale).item()
+    assert error <= tolerance, f"{what}: relative difference {error:.2e}, allowed {tolerance:.0e}"
+
+
+def load_ours(case: Case, task: str, directory: Path) -> Any:
+    """The checkpoint of the reference's model, loaded here; nothing may be missing or left over."""
+    reference_model(case, task).save_pretrained(directory)
+    model, info = getattr(autoload, registry.auto_class_name(task)).from_pretrained(directory, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
+    return model
