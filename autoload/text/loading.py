@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from autoload.errors import ConfigError, CorruptFile, MissingFile, TokenizerError, reading
+from autoload.errors import ConfigError, CorruptFile, FileError, MissingFile, TokenizerError, reading
 from autoload.hub import Files
 from autoload.text import overrides, templates
 from autoload.text.settings import check, reject_unknown
@@ -364,6 +364,6 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     tokenizer.__dict__.update(made.__dict__)
 
 
-def missing_vocabulary(files: Files, names: list[str]) -> MissingFile:
+def missing_vocabulary(files: Files, names: list[str]) -> FileError:
     """The error for a repository without a vocabulary: never an empty tokenizer."""
     return files.missing(list(dict.fromkeys(names)), "a tokenizer needs one of them")
