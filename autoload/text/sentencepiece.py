@@ -140,13 +140,13 @@ def _fairseq_pieces(model: SentencePieceModel) -> Pieces:
 
 
 def fairseq(files: Files, settings: Settings) -> Tokenizer:
-    """XLM-R: fairseq's four tokens first, the mask last."""
+    """XLM-R: fairseq's four tokens first, the mask last. BARThez has the mask, and that order, in its model."""
     model = _model(files, settings)
-    if model.text(1) == "<pad>" or model.text(3) == "<unk>":  # already in fairseq's order
-        pieces = scores(model)
-    else:
-        pieces = _fairseq_pieces(model)
-    return pipeline(model, [*pieces, ("<mask>", 0.0)], unk_id=3, word_by_word=True)
+    ordered = model.text(1) == "<pad>" and model.text(3) == "<unk>"
+    pieces = scores(model) if ordered else _fairseq_pieces(model)
+    if all(text != "<mask>" for text, _ in pieces):
+        pieces.append(("<mask>", 0.0))
+    return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
 def camembert(files: Files, settings: Settings) -> Tokenizer:
