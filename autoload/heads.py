@@ -421,6 +421,7 @@ class MultipleChoice(EncoderHead):
     """One score for each of several continuations: (batch, choices, seq) goes in, (batch, choices) comes out."""
 
     output_class = MultipleChoiceModelOutput
+    further_inputs: ClassVar[tuple[str, ...]] = ()  # that have the axis of choices too
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -449,6 +450,9 @@ class MultipleChoice(EncoderHead):
             None if x is None else x.flatten(0, 1)
             for x in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         )
+        for name in self.further_inputs:
+            if kwargs.get(name) is not None:
+                kwargs[name] = kwargs[name].flatten(0, 1)
         out = super().forward(*flat, return_dict=True, **kwargs)
         logits = out.logits.view(-1, given.shape[1])  # (batch, choices)
         loss = None if labels is None else token_loss(logits, labels)
@@ -505,10 +509,10 @@ class EncoderCausalLM(Head):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
             use_cache=use_cache,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
             return_dict=True,
             **kwargs,
         )

@@ -51,7 +51,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
-    _no_split_modules: ClassVar[list[str]] = []
+    _no_split_modules: list[str] = []
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
 

@@ -109,7 +109,7 @@ class TiedHead(Head):
         return {f"{self.output_path}.weight": table, f"{part}.decoder.bias": f"{part}.bias"}
 
     def after_resize(self, count: int) -> None:
-        part = self.get_submodule(self.output_path.rpartition(".")[0])
+        part: Any = self.get_submodule(self.output_path.rpartition(".")[0])
         part.bias = part.decoder.bias
 
 

@@ -213,7 +213,7 @@ class _Resized(bert_heads.TiedHead):
 
     def after_resize(self, count: int) -> None:
         super().after_resize(count)
-        predictions = self.get_submodule("cls.predictions")
+        predictions: Any = self.get_submodule("cls.predictions")
         old = predictions.dense.weight
         new = nn.Linear(count, len(old), bias=False, device=old.device, dtype=old.dtype)
         with torch.no_grad():

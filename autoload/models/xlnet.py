@@ -63,7 +63,7 @@ class RelativeAttention(nn.Module):
         h = self.add(h, out)
         if g is None:
             if context.attentions is not None:
-                context.attentions.append(weights)
+                context.attentions.append(weights)  # type: ignore[arg-type]
             return h, None
         q, targets = self.project(g, self.q), extra["target_mapping"]
         if targets is None:
