@@ -46,6 +46,14 @@ class Model(decoder.Model):
         return masks
 
 
+def esmc_norm(size: int, eps: float) -> nn.LayerNorm:
+    return nn.LayerNorm(size)  # whatever the configuration says
+
+
+def esmc_unbiased_norm(size: int, eps: float) -> nn.LayerNorm:
+    return nn.LayerNorm(size, bias=False)
+
+
 class EsmcModel(Model):
     """ESM C; `sequence_id` (batch, seq) tells chains apart that must not see each other."""
 
@@ -215,9 +223,9 @@ VARIANTS = {
     ),
     "esmc": Variant(
         lambda c: Spec(
-            norm=lambda size, eps: nn.LayerNorm(size),
+            norm=esmc_norm,
             qk_norm="full",
-            qk_norm_class=lambda size, eps: nn.LayerNorm(size, bias=False),
+            qk_norm_class=esmc_unbiased_norm,
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             mlp_bias=c.mlp_bias,
