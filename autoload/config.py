@@ -28,7 +28,16 @@ ACTIVATIONS = frozenset(
 DTYPES = frozenset(
     "float64 float32 float16 bfloat16 double float half int8 uint8 float8_e4m3fn float8_e5m2 complex64".split()
 )
+# Fields that `rope_parameters` took the place of; the last two are GPT-NeoX's.
+ROPE_FIELDS = dict(
+    rope_theta="rope_theta",
+    rope_scaling="rope_scaling",
+    partial_rotary_factor="partial_rotary_factor",
+    rotary_emb_base="rope_theta",
+    rotary_pct="partial_rotary_factor",
+)
 ROPE_TYPES = frozenset("default linear dynamic yarn longrope llama3 proportional axial".split())
+OLD_ROPE_TYPES = {"su": "longrope", "xdrope": "dynamic"}
 
 # Fields of the model type "" that a saved file leaves out while they have these values.
 COMMON: dict[str, Any] = {
@@ -53,12 +62,18 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("embedding_size", "max_position_embeddings", "n_positions", "d_model", "d_ff", "d_kv"), 2**31),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads"), 2**16),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 10_000),
+    **dict.fromkeys(("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff", "dim_head", "rotary_dim"), 2**31),
+    **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
+    **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
     **dict.fromkeys(
         ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
         2**31,
     ),
 }
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "attention_window"})  # may have one value per axis or layer
+# Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
+NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
 
 
@@ -67,17 +82,19 @@ class ConfigSpec:
     """What the config.json of one model type may leave out.
 
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
-    `n_embd`). `complete` computes fields from others once all are read. `sub_configs` maps a field that holds another
-    configuration to the model type it has when the file does not say. A type with `rope_parameters` among its
-    defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is their default base,
-    `partial_rotary_factor` the default part of a head that turns.
+    `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
+    `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
+    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
+    `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
+    several), `partial_rotary_factor` the default part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str] = field(default_factory=dict)
-    theta: float = 10000.0
+    finish: Callable[[PreTrainedConfig], None] | None = None
+    sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
+    theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
 
@@ -112,14 +129,12 @@ class PreTrainedConfig:
             fields["dtype"] = dtype
         for key, value in values.items():
             given = fields.pop(key, value)
-            self.__dict__[key] = value if given is None and (key in SIZES or isinstance(value, bool)) else given
+            unset = given is None and (isinstance(value, bool) or key in SIZES and key not in NULLABLE)
+            self.__dict__[key] = value if unset else given
         for key in ("_commit_hash", "transformers_version", "use_return_dict"):
             fields.pop(key, None)
-        rope = {
-            key: fields.pop(key) for key in ("rope_theta", "rope_scaling", "partial_rotary_factor") if key in fields
-        }
-        if "rope_parameters" not in self.__dict__:
-            self.__dict__.update(rope)
+        names = ROPE_FIELDS if "rope_parameters" in self.__dict__ else {}
+        rope = {standard: fields.pop(key) for key, standard in names.items() if key in fields}
         self.__dict__.update(fields)
         for name, default_type in spec.sub_configs.items():
             self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
@@ -129,6 +144,8 @@ class PreTrainedConfig:
             spec.complete(self)
         if "rope_parameters" in self.__dict__:
             _fold_rope(self, rope, spec)
+        if spec.finish:
+            spec.finish(self)
         _check_values(self)
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -141,9 +158,7 @@ class PreTrainedConfig:
     def __getattr__(self, key: str) -> Any:  # only for names that are not in __dict__
         if not key.startswith("__") and key in self.attribute_map:
             return getattr(self, self.attribute_map[key])
-        close = nearest(key, self.__dict__, 1) if not key.startswith("_") else []
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise AttributeError(f"{type(self).__name__} has no field {key!r}{hint}")
+        raise AttributeError(f"{type(self).__name__} has no field {key!r}", name=key, obj=self)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__dict__ == self.__dict__
@@ -215,6 +230,9 @@ class PreTrainedConfig:
             for k, v in self.__dict__.items()
             if k not in hidden
         }
+        for part in self.spec.sub_configs:
+            if isinstance(out.get(part), dict):
+                del out[part]["transformers_version"]
         out = copy.deepcopy({k: _plain(v) for k, v in out.items()})
         return out | {"model_type": self.model_type, "transformers_version": REFERENCE_VERSION}
 
@@ -222,7 +240,9 @@ class PreTrainedConfig:
         """Like `to_dict`, without the common fields that have their usual value."""
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
-        for name in self.spec.sub_configs:
+        for name, default_type in self.spec.sub_configs.items():
+            if isinstance(default_type, type):
+                continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 out[name] = part.to_diff_dict()
                 out[name].pop("transformers_version")
@@ -313,7 +333,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig]) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -322,6 +342,8 @@ def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "an object with the fields of a configuration")
+    if isinstance(default_type, type):
+        return default_type(**value)
     return config_class(value.get("model_type") or default_type)(**value)
 
 
@@ -360,18 +382,19 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
                 raise ConfigError(key, value, "true or false")
             if not isinstance(value, bool):
                 config.__dict__[key] = bool(value)
-        elif isinstance(default, int) and not isinstance(value, (list, str, Mapping)):
-            config.__dict__[key] = _whole(key, value) if not isinstance(value, float) or value.is_integer() else value
-        elif isinstance(default, (int, float)) and not (key.endswith("_token_id") and isinstance(value, list)):
+        elif isinstance(default, (int, float)):
+            if isinstance(value, list) and (key in LISTS or key.endswith("_token_id")):
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                if not (isinstance(value, list) and key in SIZES):
-                    raise ConfigError(key, value, "a number")
+                raise ConfigError(key, value, "a number")
+            if isinstance(default, int) and isinstance(value, float) and value.is_integer():
+                config.__dict__[key] = int(value)
         elif isinstance(default, str) and not isinstance(value, str):
             raise ConfigError(key, value, "a string")
         elif isinstance(default, (list, tuple)) and not isinstance(value, (list, tuple)):
             raise ConfigError(key, value, "a list")
     for key, value in config.__dict__.items():
-        if key in SIZES and value is not None and not isinstance(value, (list, tuple, Mapping)):
+        if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)
             optional_zero = key in ("sliding_window", "attention_chunk_size", "num_hidden_layers", "num_layers")
             if not (0 if optional_zero else 1) <= number <= SIZES[key]:
@@ -388,17 +411,20 @@ def _whole(key: str, value: Any) -> int:
 
 def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigSpec) -> None:
     """One spelling for rotary settings: `rope_parameters`, flat or one per layer type, each with type and theta."""
-    rope = given.get("rope_scaling") or config.__dict__.get("rope_parameters") or {}
+    by_kind = isinstance(spec.theta, Mapping)
+    rope = (not by_kind and given.get("rope_scaling")) or config.__dict__.get("rope_parameters") or {}
     if not isinstance(rope, Mapping):
         raise ConfigError("rope_parameters", rope, "an object with rope_type and its settings")
     rope = copy.deepcopy(dict(rope))
-    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
+    if isinstance(spec.theta, Mapping):
+        _rope_by_kind(config, rope, given, spec.theta)
+    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or (None if by_kind else spec.theta)
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
     kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
-    nested = [name for name in rope if name in kinds]
-    for one in [rope[name] for name in nested] or [rope]:
+    nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
+    for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
             continue
         if not isinstance(one, dict):
@@ -406,7 +432,8 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
         one.setdefault("rope_theta", base)
         if partial is not None:
             one.setdefault("partial_rotary_factor", partial)
-        one["rope_type"] = "longrope" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        named = "su" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        one["rope_type"] = OLD_ROPE_TYPES.get(named, named) if isinstance(named, str) else named
         if one["rope_type"] in ("llama3", "yarn", "longrope") and "max_position_embeddings" in config.__dict__:
             original = config.__dict__.get("original_max_position_embeddings")
             if original is not None and not nested:
@@ -414,6 +441,21 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
             one.setdefault("original_max_position_embeddings", config.max_position_embeddings)
         _check_rope(one)
     config.__dict__["rope_parameters"] = rope
+
+
+def _rope_by_kind(
+    config: PreTrainedConfig, rope: dict[str, Any], given: Mapping[str, Any], thetas: Mapping[str, float]
+) -> None:
+    """Fill in each kind's settings; the old flat fields speak of the layers that see everything."""
+    local = config.__dict__.pop("rope_local_base_freq", None)
+    given_bases = {"full_attention": given.get("rope_theta"), "sliding_attention": local}
+    for kind, theta in thetas.items():
+        if not isinstance(rope.get(kind) or {}, Mapping):
+            raise ConfigError(f"rope_parameters.{kind}", rope[kind], "an object with rope_type and its settings")
+        rope[kind] = dict(rope.get(kind) or {"rope_type": "default"})
+        if kind == "full_attention" and isinstance(given.get("rope_scaling"), Mapping):
+            rope[kind].update(given["rope_scaling"])
+        rope[kind].setdefault("rope_theta", given_bases.get(kind) or theta)
 
 
 def _check_rope(rope: Mapping[str, Any]) -> None:
@@ -452,7 +494,9 @@ def _check_values(config: PreTrainedConfig) -> None:
         raise ConfigError("problem_type", fields["problem_type"], "at least 2 labels for it, or 'regression' for one")
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     if isinstance(heads, int) and isinstance(width, int):
-        if not fields.get("head_dim") and "embedding_size" not in fields and width % heads:
+        usual = config.spec.defaults
+        uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
+        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:

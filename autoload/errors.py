@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class AutoloadError(Exception):
@@ -21,6 +21,10 @@ class AutoloadError(Exception):
     def __init__(self, message: str, **facts: Any):
         super().__init__(message)
         self.__dict__.update(facts)
+
+    if TYPE_CHECKING:  # the facts
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class FileError(AutoloadError, OSError):
@@ -65,6 +69,8 @@ class RevisionNotFound(HubError):
 class NotCached(HubError):
     """Offline mode, and the cache does not hold the file. Facts: `filename`, `cache_dir`, `cached_revisions`."""
 
+    filename: str | None = None  # OSError's own is a slot, which would hide the fact of this name
+
 
 class HubUnreachable(HubError, ConnectionError):
     """The Hub could not be reached or answered with a fault. Facts: `endpoint`."""
@@ -76,6 +82,12 @@ class RateLimited(HubUnreachable):
 
 class ConfigError(AutoloadError, ValueError):
     """A configuration field has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
+
+    field: str
+    got: Any
+    expected: str
+    where: str
+    hint: str
 
     def __init__(self, field: str, got: Any = None, expected: str = "", *, where: str = "config.json", hint: str = ""):
         found = repr(got)
@@ -100,6 +112,8 @@ class UnknownModelType(AutoloadError, ValueError):
 class TaskError(AutoloadError, ValueError):
     """The model type has no head for this task. Facts: `model_type`, `task`, `available`."""
 
+    available: list[str]
+
 
 class RemoteCodeRefused(AutoloadError, ValueError):
     """The repository wants its own code to run. Facts: `where`, `auto_map`."""
@@ -115,6 +129,10 @@ class ArgumentError(AutoloadError, TypeError):
 
 class TemplateError(AutoloadError, ValueError):
     """A chat template failed, did something forbidden, or took too much. Facts: `template`."""
+
+
+class TokenizerError(AutoloadError, ValueError):
+    """A tokenizer cannot do what it was asked with this input or setting. Facts: `field`."""
 
 
 class GenerationError(AutoloadError, ValueError):

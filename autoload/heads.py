@@ -52,24 +52,25 @@ class CausalLM(Head):
     """Scores of the next token."""
 
     loss_type = "ForCausalLM"
-    output_path = "lm_head"
+    output_path: ClassVar[str] = "lm_head"
     head_bias = False
+    lm_head: nn.Linear  # unless `output_path` says another name
 
     def __init__(self, config: Any):
         super().__init__(config)
         text = config.get_text_config()
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias)
+        self.add_module(self.output_path, nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias))
 
     def can_generate(self) -> bool:
         return True
 
     @property
     def _tied_weights_keys(self) -> dict[str, str]:
-        return {"lm_head.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
+        return {f"{self.output_path}.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
 
     def score(self, hidden: Tensor) -> Tensor:
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
-        return self.lm_head(hidden)
+        return getattr(self, self.output_path)(hidden)
 
     def forward(
         self,
@@ -151,11 +152,15 @@ class LastTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(out.last_hidden_state)
+        logits = self.scores(out.last_hidden_state)
         logits = logits[torch.arange(len(logits), device=logits.device), self.last_tokens(input_ids, len(logits))]
         loss = None if labels is None else classification_loss(logits, labels, self.config)
         out = SequenceClassifierOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
         return finish(out, return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores of every token: (batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(hidden)
 
     def last_tokens(self, input_ids: Tensor | None, batch: int) -> Tensor | int:
         """Place of the last token that is not padding, on whichever side the padding is; (batch,)."""
@@ -204,9 +209,16 @@ class DecoderTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(self.dropout(out.last_hidden_state))
-        loss = None if labels is None else token_loss(logits, labels)
+        logits = self.scores(out.last_hidden_state)
+        loss = None if labels is None else self.loss(logits, labels, attention_mask)
         return finish(TokenClassifierOutput(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(self.dropout(hidden))
+
+    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
+        return token_loss(logits, labels)
 
 
 class DecoderQuestionAnswering(Head):
@@ -505,7 +517,9 @@ class EncoderCausalLM(Head):
             use_cache = False
         out = self.base_model(
             input_ids,
-            attention_mask=attention_mask,
+            attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,

@@ -2,6 +2,7 @@
 
 `open_files` gives a `Files` object. Everything that reads a file of a model goes through it, so that all files of one
 load come from one commit, "absent" only ever means absent, and a local directory never imports huggingface_hub.
+The Hub's side is in `repository` (which file, from where), `hubcache` (the cache) and `download` (requests).
 """
 
 from __future__ import annotations
@@ -10,26 +11,34 @@ import difflib
 import json
 import os
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from autoload.errors import (
+    ArgumentError,
     CorruptFile,
     FileError,
-    GatedRepository,
-    HubUnreachable,
     MissingFile,
     NoSuchDirectory,
-    NotCached,
-    RateLimited,
     RepositoryNotFound,
     RevisionNotFound,
     reading,
 )
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # meant as the name of a repository
+VALID_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)  # what the Hub allows
+REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)")  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
+MOST_NAMES = 10_000
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class Files:
@@ -47,8 +56,17 @@ class Files:
         raise NotImplementedError
 
     def names(self) -> list[str]:
-        """Names of all files, relative, sorted."""
+        """Names of all files, those in folders included, relative to here, sorted."""
         raise NotImplementedError
+
+    def sizes(self) -> dict[str, int | None]:
+        """Bytes of each file of `names`; None where that is not known."""
+        raise NotImplementedError
+
+    def first(self, name: str, count: int) -> bytes:
+        """The first bytes of a file, which is not downloaded for them."""
+        with reading(path := self.require(name)), open(path, "rb") as f:
+            return f.read(count)
 
     def require(self, name: str, purpose: str = "") -> Path:
         """Like `find`, but a missing file is an error that lists what is there."""
@@ -57,13 +75,14 @@ class Files:
             raise self.missing([name], purpose)
         return path
 
-    def missing(self, names: list[str], purpose: str = "") -> MissingFile:
+    def missing(self, names: list[str], purpose: str = "") -> FileError:
         """The error for files that are not there."""
         try:
             present = self.names()
         except FileError:
             present = []
-        shown = ", ".join(present[:12]) + (" ..." if len(present) > 12 else "") or "nothing"
+        first = sorted(present, key=lambda name: (name.count("/"), name))[:12]
+        shown = ", ".join(first) + (" ..." if len(present) > 12 else "") or "nothing"
         text = f"{self.where}: no {' or '.join(names)}{f' ({purpose})' if purpose else ''}. It holds: {shown}."
         return MissingFile(text, where=self.where, names=names, present=present)
 
@@ -77,178 +96,39 @@ class DirectoryFiles(Files):
     """A directory on this machine."""
 
     def __init__(self, directory: Path, subfolder: str = ""):
-        self.directory = directory
         self.root = directory / subfolder if subfolder else directory
         self.where = str(self.root)
         if not self.root.is_dir():
             raise NoSuchDirectory(f"{self.root}: no such directory.{_siblings(self.root)}", path=str(self.root))
 
     def find(self, name: str) -> Path | None:
-        confined(name, self.where)
-        path = self.root / name
-        if path.is_file():
-            return path
-        if os.path.lexists(path):
-            kind = "a dangling link" if path.is_symlink() and not path.exists() else "no regular file"
-            raise FileError(f"{path}: this is {kind}, expected a file.", path=str(path))
-        return None
+        path = self.root / confined(name, self.where)
+        try:
+            mode = os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            if not os.path.islink(path):
+                return None
+            raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
+        except OSError as e:
+            raise FileError(f"{path}: cannot be read: {e.strerror}.", path=str(path)) from e
+        if not stat.S_ISREG(mode):
+            raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
+        if not os.access(path, os.R_OK):
+            raise FileError(f"{path}: cannot be read: permission denied.", path=str(path))
+        return path
 
     def names(self) -> list[str]:
-        return sorted(entry.name for entry in os.scandir(self.root))
+        found: list[str] = []
+        with reading(self.root, "directory"):
+            for folder, inner, names in os.walk(self.root, onerror=_raise):
+                inner[:] = [name for name in inner if not name.startswith(".")]  # .git, .cache
+                found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names]
+                if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
+                    break
+        return sorted(found)
 
-
-class HubFiles(Files):
-    """One commit of a Hub repository, through the cache of huggingface_hub."""
-
-    def __init__(
-        self,
-        repo_id: str,
-        *,
-        revision: str | None = None,
-        subfolder: str = "",
-        cache_dir: str | os.PathLike | None = None,
-        force_download: bool = False,
-        local_files_only: bool | None = None,
-        token: str | bool | None = None,
-        repo_type: str | None = None,
-    ):
-        self.repo_id, self.revision, self.subfolder = repo_id, revision or "main", subfolder.strip("/")
-        self.cache_dir, self.force_download, self.token, self.repo_type = cache_dir, force_download, token, repo_type
-        self.local_files_only = bool(local_files_only) or _offline()
-        self.where = repo_id + (f"@{revision}" if revision else "") + (f"/{self.subfolder}" if self.subfolder else "")
-        self.commit = self.revision if COMMIT.fullmatch(self.revision) else None
-
-    def find(self, name: str) -> Path | None:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-        confined(name, self.where)
-        filename = f"{self.subfolder}/{name}" if self.subfolder else name
-        if self.commit and not self.force_download:  # no request for what the cache already knows about a commit
-            known = self._cached(filename)
-            if known is not None:
-                return known or None
-        try:
-            path = hf_hub_download(
-                self.repo_id,
-                filename,
-                revision=self.commit or self.revision,
-                repo_type=self.repo_type,
-                cache_dir=self.cache_dir,
-                force_download=self.force_download,
-                local_files_only=self.local_files_only,
-                token=self.token,
-            )
-        except LocalEntryNotFoundError as e:  # a subclass of EntryNotFoundError, but it does not say "absent"
-            raise self._unavailable(filename, e) from e
-        except EntryNotFoundError:
-            self._pin(None)
-            return None
-        except Exception as e:
-            raise self._translate(filename, e) from e
-        self._pin(path)
-        return Path(path)
-
-    def names(self) -> list[str]:
-        from huggingface_hub import HfApi
-
-        if self.local_files_only:
-            return sorted(
-                str(p.relative_to(root)) for root in self._snapshots() for p in root.rglob("*") if p.is_file()
-            )
-        try:
-            return sorted(HfApi(token=self.token).list_repo_files(self.repo_id, revision=self.commit or self.revision))
-        except Exception as e:
-            raise self._translate("", e) from e
-
-    def _cached(self, filename: str) -> Path | str | None:
-        """Path when cached, "" when known to be absent, None when unknown."""
-        from huggingface_hub import try_to_load_from_cache
-
-        hit = try_to_load_from_cache(
-            self.repo_id, filename, cache_dir=self.cache_dir, revision=self.commit, repo_type=self.repo_type
-        )
-        return None if hit is None else Path(hit) if isinstance(hit, str) else ""
-
-    def _pin(self, path: str | None) -> None:
-        """From the first answer on, everything comes from the commit that gave it."""
-        if self.commit is not None:
-            return
-        if path is not None:
-            parts = Path(path).parts
-            self.commit = parts[parts.index("snapshots") + 1]
-        else:
-            ref = self._cache_folder() / "refs" / self.revision
-            if ref.is_file():
-                self.commit = ref.read_text().strip()
-
-    def _cache_folder(self) -> Path:
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-
-        root = Path(self.cache_dir or constants.HF_HUB_CACHE)
-        return root / repo_folder_name(repo_id=self.repo_id, repo_type=self.repo_type or "model")
-
-    def _snapshots(self) -> list[Path]:
-        folder = self._cache_folder() / "snapshots"
-        return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-
-    def _unavailable(self, filename: str, cause: Exception) -> FileError:
-        """Not in the cache, and the network was not asked or did not answer."""
-        from huggingface_hub import constants
-
-        revisions = [p.name for p in self._snapshots()]
-        cached = f"cached revisions: {', '.join(r[:12] for r in revisions)}" if revisions else "nothing of it is cached"
-        folder = str(self.cache_dir or constants.HF_HUB_CACHE)
-        facts = dict(repo_id=self.repo_id, revision=self.revision, filename=filename)
-        if self.local_files_only:
-            text = (
-                f"{self.where}: offline mode is on and {filename} is not in the cache {folder} ({cached}). "
-                "Load it once with the network, or name a cached revision."
-            )
-            return NotCached(text, cache_dir=folder, cached_revisions=revisions, **facts)
-        return self._translate(filename, cause.__cause__ or cause)
-
-    def _translate(self, filename: str, cause: BaseException) -> FileError:
-        """An exception of huggingface_hub or of its HTTP client as one of ours."""
-        from huggingface_hub import constants
-        from huggingface_hub import errors as hub
-
-        facts: dict[str, Any] = dict(repo_id=self.repo_id, revision=self.revision)
-        if isinstance(cause, hub.GatedRepoError):
-            return GatedRepository(
-                f"{self.repo_id}: this repository is gated. Ask for access at {constants.ENDPOINT}/{self.repo_id} "
-                "and pass token=... or run `hf auth login`.",
-                **facts,
-            )
-        if isinstance(cause, hub.RevisionNotFoundError):
-            return RevisionNotFound(
-                f"{self.repo_id}: {self.revision!r} is not a branch, tag or commit of this repository.", **facts
-            )
-        if isinstance(cause, hub.RepositoryNotFoundError):
-            return RepositoryNotFound(
-                f"{self.repo_id}: not a local directory and not a repository on {constants.ENDPOINT}. "
-                "Check the name; for a private repository pass token=... or run `hf auth login`.",
-                **facts,
-            )
-        if isinstance(cause, hub.HFValidationError):
-            return RepositoryNotFound(
-                f"{self.repo_id}: not a local directory and not a valid repository name.", **facts
-            )
-        status = getattr(getattr(cause, "response", None), "status_code", None)
-        if status == 429:
-            after = cause.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
-            seconds = float(after) if after.replace(".", "", 1).isdigit() else None
-            wait = f" after {after} s" if seconds is not None else " later"
-            text = f"{self.repo_id}: {constants.ENDPOINT} answered 429 (too many requests). Try again{wait}."
-            return RateLimited(text, status=429, retry_after=seconds, endpoint=constants.ENDPOINT, **facts)
-        if isinstance(cause, OSError) and cause.errno is not None and status is None:
-            return FileError(f"{self.where}: {filename} could not be stored: {cause}.", path=filename)
-        detail = f"answered {status}" if status else f"could not be reached ({type(cause).__name__}: {cause})"
-        text = (
-            f"{self.where}: {constants.ENDPOINT} {detail} when asked for {filename or 'the list of files'}. Try again."
-        )
-        return HubUnreachable(text, endpoint=constants.ENDPOINT, **facts)
+    def sizes(self) -> dict[str, int | None]:
+        return {name: os.path.getsize(path) if (path := self.root / name).exists() else None for name in self.names()}
 
 
 def open_files(
@@ -264,23 +144,58 @@ def open_files(
 ) -> Files:
     """The files of a directory, or of a Hub repository at one commit.
 
+    Args:
+        name_or_path: a directory (`~` is expanded) or the name of a Hub repository; a directory wins.
+        subfolder: folder inside it that the files are in.
+        revision: branch, tag or commit; the following are, like it, for a Hub repository only.
+        cache_dir: where downloads are kept; by default where huggingface_hub keeps them (HF_HOME).
+        force_download: fetch every file again that is asked for.
+        local_files_only: make no request; HF_HUB_OFFLINE=1 does the same.
+        token: a string, or True for the stored one, or False for none.
+        proxies: refused for a Hub repository, see below.
+
     Raises:
         NoSuchDirectory: `name_or_path` is a path and there is nothing.
-        FileError: `name_or_path` is a file.
+        FileError: `name_or_path` is a file, or cannot be looked at.
         RepositoryNotFound: it is neither a path nor a valid repository name.
+        RevisionNotFound: `revision` cannot be the name of one.
+        ArgumentError: an argument of the wrong kind, or `proxies`: releases of huggingface_hub since 1.0 have no proxies per
+            call, they take them from HTTPS_PROXY.
     """
-    name = os.fspath(name_or_path)
-    if not isinstance(name, str) or not name:
+    try:
+        name = os.fspath(name_or_path)
+    except TypeError:
+        name = b""
+    if not isinstance(name, str):
+        text = f"expected the name of a Hub repository or a directory, got {name_or_path!r}"
+        raise ArgumentError(text, name="pretrained_model_name_or_path")
+    subfolder = _subfolder(subfolder)
+    if not name:
         raise NoSuchDirectory(f"{name!r}: expected the name of a Hub repository or a directory.", path=name)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return DirectoryFiles(path, subfolder)
-    if path.exists():
-        raise FileError(f"{path}: this is a file, expected a directory. Pass {path.parent}.", path=str(path))
-    looks_local = not isinstance(name_or_path, str) or name[0] in "./~\\" or name.count("/") > 1 or os.sep == name[1:2]
+    path = _expanded(name)
+    with reading(path, "path"):
+        if path.is_dir():
+            return DirectoryFiles(path, subfolder)
+        if path.exists():
+            raise FileError(f"{path}: this is a file, expected a directory. Pass {path.parent}.", path=str(path))
+    looks_local = not isinstance(name_or_path, str) or name[0] in "./~\\" or name.count("/") > 1
     if looks_local or not REPO_ID.fullmatch(name):
         full = path.absolute()
-        raise NoSuchDirectory(f"{full}: no such directory.{_siblings(full)}", path=str(full))
+        hint = _siblings(full)
+        if "://" in name:
+            hint = f" Pass the name of the repository alone, like {'/'.join(name.rstrip('/').split('/')[3:5])!r}."
+        raise NoSuchDirectory(f"{full}: no such directory.{hint}", path=str(full))
+    if "--" in name or ".." in name or name.endswith(".git") or not VALID_ID.fullmatch(name):
+        text = f"{name}: not a local directory and not a valid name of a repository (such as 'org/model')."
+        raise RepositoryNotFound(text, repo_id=name, revision=revision)
+    if revision is not None and not (isinstance(revision, str) and REVISION.fullmatch(revision)):
+        text = f"{name}: {revision!r} cannot be a branch, tag or commit."
+        raise RevisionNotFound(text, repo_id=name, revision=revision)
+    if proxies:
+        text = "proxies cannot be given per call. Set the environment variables HTTPS_PROXY and HTTP_PROXY."
+        raise ArgumentError(text, name="proxies")
+    from autoload.repository import HubFiles
+
     return HubFiles(
         name,
         revision=revision,
@@ -307,29 +222,46 @@ def read_json(path: Path) -> Any:
 
 def confined(name: str, where: str) -> str:
     """`name`, or an error when it would lead out of the model's own directory."""
-    if os.path.isabs(name) or "\\" in name or "\0" in name or ".." in name.split("/"):
-        raise CorruptFile(f"{where}: {name!r} leads out of this directory, expected a name inside it.", path=name)
-    return name
+    sound = isinstance(name, str) and not Path(name).anchor and not {"\\", "\0"} & set(name)
+    if sound and ".." not in name.split("/"):
+        with suppress(UnicodeEncodeError):  # a lone surrogate is no name of a file
+            os.fsencode(name)
+            return name
+    raise CorruptFile(f"{where}: {name!r} leads out of this directory, expected a name inside it.", path=str(name))
 
 
-def _offline() -> bool:
-    if os.environ.get("HF_HUB_OFFLINE", os.environ.get("TRANSFORMERS_OFFLINE", "")).upper() in {
-        "1",
-        "ON",
-        "YES",
-        "TRUE",
-    }:
-        return True
-    from huggingface_hub import constants
+def _unusable(path: Path, kind: str) -> FileError:
+    return FileError(f"{path}: this is {kind}, expected a file.", path=str(path))
 
-    return constants.HF_HUB_OFFLINE
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~stranger
+        return Path(name)
+
+
+def _subfolder(subfolder: str) -> str:
+    """The folder as a clean relative name; unlike a name in a file, a wrong one is the caller's mistake."""
+    try:
+        return confined(os.fspath(subfolder or "").strip("/"), "subfolder")
+    except (TypeError, CorruptFile):
+        text = f"subfolder is {subfolder!r}, expected the name of a folder inside the model."
+        raise ArgumentError(text, name="subfolder") from None
 
 
 def _siblings(path: Path) -> str:
     """A hint that names a directory with a similar name, if there is one."""
     parent = path.parent
-    if not parent.is_dir():
+    try:
+        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+    except FileNotFoundError:
         return f" Its parent {parent} does not exist either."
-    names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+    except OSError:
+        return ""
     close = difflib.get_close_matches(path.name, names, n=1)
     return f" Did you mean {parent / close[0]}?" if close else ""

@@ -174,7 +174,8 @@ LEGACY: tuple[Rename, ...] = (
 )
 # What files hold and models compute: read over in silence.
 IGNORED = re.compile(
-    r"(^|\.)(position_ids|rotary_emb\.inv_freq|masked_bias|attn\.bias|attn\.masked_bias|num_batches_tracked)$|^mtp\."
+    r"(^|\.)(position_ids|rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|attn\.causal_mask"
+    r"|num_batches_tracked)$|^mtp\."
 )
 WRAPPERS = ("module.", "_orig_mod.")
 

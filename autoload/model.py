@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,11 +141,11 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     # -- parts
 
     @property
-    def base_model(self) -> nn.Module:
+    def base_model(self) -> Any:
         """The model without its head."""
         return getattr(self, self.base_model_prefix, self)
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> Any:
         """The table of token embeddings."""
         base = self.base_model
         if base is not self and isinstance(base, PreTrainedModel):
@@ -161,7 +162,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     embeddings_path: ClassVar[str] = "embed_tokens"
     output_path: ClassVar[str | None] = None  # of the layer that scores the vocabulary
 
-    def get_output_embeddings(self) -> nn.Module | None:
+    def get_output_embeddings(self) -> Any:
         """The layer that scores the vocabulary, or None."""
         return None if self.output_path is None else self.get_submodule(self.output_path)
 
@@ -204,10 +205,10 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         if count == old.num_embeddings:
             return old
         std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
-        table = nn.Embedding(
-            count, old.embedding_dim, old.padding_idx, device=old.weight.device, dtype=old.weight.dtype
-        )
-        table.weight.requires_grad_(old.weight.requires_grad)
+        table = copy.copy(old)  # its class may scale what it gives
+        table._parameters = {}
+        table.num_embeddings = count
+        table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
         _resize_rows(table.weight, old.weight, mean_resizing, std)
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()
@@ -338,7 +339,7 @@ def finish(output: Any, return_dict: bool | None, config: Any) -> Any:
 
 def init_module(module: nn.Module, std: float) -> None:
     """Fresh values for the parameters that a module holds itself; a module may bring its own rule, `init_own`."""
-    own = getattr(module, "init_own", None)
+    own: Any = getattr(module, "init_own", None)
     with torch.no_grad():
         if own is not None:
             own(std)
@@ -351,10 +352,11 @@ def init_module(module: nn.Module, std: float) -> None:
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
         elif "Norm" in type(module).__name__:
-            if getattr(module, "bias", None) is not None:
-                module.bias.zero_()
-            if getattr(module, "weight", None) is not None:
-                module.weight.fill_(0.0 if "ZeroCentred" in type(module).__name__ else 1.0)
+            weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+            if isinstance(weight, Tensor):
+                weight.fill_(1.0)
+            if isinstance(bias, Tensor):
+                bias.zero_()
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

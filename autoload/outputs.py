@@ -27,7 +27,8 @@ class ModelOutput(OrderedDict):
         names = [f.name for f in fields(self)]  # type: ignore[arg-type]
         first = getattr(self, names[0])
         if isinstance(first, Mapping) and all(getattr(self, name) is None for name in names[1:]):
-            object.__setattr__(self, names[0], None)  # Output({"logits": ...}), as dict() allows
+            super().__delitem__(names[0])  # Output({"logits": ...}), as dict() allows
+            object.__setattr__(self, names[0], None)
             for key, value in first.items():
                 setattr(self, key, value)
             return

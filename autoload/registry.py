@@ -79,16 +79,128 @@ MODELS: dict[str, Row] = {
     "mistral":          Row("decoder", "Mistral", LM_STQ),
     "mobilebert":       Row("mobilebert", "MobileBert", ENCODER + " PreTraining NextSentencePrediction" + TEXT),
     "modernbert":       Row("modernbert", "ModernBert", ENCODER),
+    "afmoe": Row("moe_sigmoid", "Afmoe", LM),
+    "albert": Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
+    "apertus": Row("decoder_plain", "Apertus", LM + " TokenClassification"),
+    "arcee": Row("decoder_plain", "Arcee", LM_STQ),
+    "axk1": Row("mla", "AXK1", LM_ST),
+    "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "bert-generation": Row("bert_kin", "BertGeneration", LM),
+    "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
+    "bitnet": Row("decoder_gated", "BitNet", LM),
+    "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
+    "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
+    "camembert": Row("roberta", "Camembert", ENCODER_LM),
+    "codegen": Row("gpt_rotary", "CodeGen", LM),
+    "cohere": Row("decoder", "Cohere", LM),
+    "cohere2": Row("decoder_windows", "Cohere2", LM),
+    "cohere_compass_text": Row("decoder_mrope", "CohereCompassText", LM_S),
+    "convbert": Row("electra", "ConvBert", ENCODER),
+    "cosmos3_edge_text": Row("decoder_mrope", "Cosmos3EdgeText", "Model"),
+    "cpmant": Row("cpmant", "CpmAnt", LM),
+    "ctrl": Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
+    "cwm": Row("decoder_windows", "Cwm", LM),
+    "data2vec-text": Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
+    "deberta": Row("deberta", "Deberta", DEBERTA),
+    "deberta-v2": Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
+    "decision_transformer": Row("gpt_decision", "DecisionTransformer", "Model"),
+    "deepseek_v2": Row("mla", "DeepseekV2", LM_S),
+    "deepseek_v3": Row("mla", "DeepseekV3", LM_ST),
+    "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
+    "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "dots1": Row("moe_sigmoid", "Dots1", LM),
+    "dpr": Row("bert_kin", "DPR", "Model"),
+    "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "ernie": Row("bert_kin", "Ernie", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
+    "ernie4_5": Row("decoder_gated", "Ernie4_5", LM),
+    "ernie4_5_moe": Row("moe_sigmoid", "Ernie4_5_Moe", LM),
+    "esm": Row("esm", "Esm", ENCODER_MST),
+    "esmc": Row("eurobert", "Esmc", ENCODER_MST),
+    "eurobert": Row("eurobert", "EuroBert", ENCODER_MST),
+    "exaone4": Row("decoder_windows", "Exaone4", LM_STQ + " PreTraining=CausalLM"),
+    "exaone_moe": Row("moe_sigmoid", "ExaoneMoe", LM + " PreTraining=CausalLM"),
+    "falcon": Row("gpt_alibi", "Falcon", LM_STQ),
+    "flaubert": Row("xlm", "Flaubert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "flex_olmo": Row("moe", "FlexOlmo", LM),
+    "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "gemma": Row("decoder", "Gemma", LM_ST),
+    "gemma2": Row("decoder", "Gemma2", LM_ST),
+    "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
+    "gemma3n_text": Row("decoder_gemma", "Gemma3nText", LM),
+    "gemma4_text": Row("decoder_gemma", "Gemma4Text", LM),
+    "gemma4_unified_text": Row("decoder_gemma", "Gemma4UnifiedText", LM),
+    "glm": Row("decoder_gated", "Glm", LM_ST),
+    "glm4": Row("decoder_gated", "Glm4", LM_ST),
+    "glm4_moe": Row("moe_sigmoid", "Glm4Moe", LM),
+    "glm4_moe_lite": Row("mla", "Glm4MoeLite", LM),
+    "glm4v_text": Row("decoder_mrope", "Glm4vText", "Model"),
+    "glm_image_text": Row("decoder_mrope", "GlmImageText", "Model"),
+    "glm_ocr_text": Row("decoder_mrope", "GlmOcrText", "Model"),
+    "gpt2": Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
+    "gpt_bigcode": Row("gpt", "GPTBigCode", LM_ST + " PreTraining=CausalLM"),
+    "gpt_neo": Row("gpt", "GPTNeo", LM_STQ),
+    "gpt_neox": Row("gpt_rotary", "GPTNeoX", LM_STQ),
+    "gpt_neox_japanese": Row("gpt_rotary", "GPTNeoXJapanese", LM),
+    "gpt_oss": Row("moe", "GptOss", LM_ST),
+    "gptj": Row("gpt_rotary", "GPTJ", LM_S + " QuestionAnswering"),
+    "granite": Row("decoder", "Granite", LM),
+    "granite_docling_text": Row("decoder_mrope", "GraniteDoclingText", "Model"),
+    "granite_swa": Row("decoder_windows", "GraniteSWA", LM),
+    "granitemoe": Row("moe", "GraniteMoe", LM),
+    "granitemoeshared": Row("moe", "GraniteMoeShared", LM),
+    "gte": Row("nomic_bert", "Gte", ENCODER_MST),
+    "helium": Row("decoder_gated", "Helium", LM_ST),
+    "hrm_text": Row("decoder_attention_gate", "HrmText", LM),
+    "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
+    "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
+    "hy_v3": Row("moe_sigmoid", "HYV3", LM),
+    "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
+    "imagegpt": Row("gpt", "ImageGPT", "Model ImageClassification"),
+    "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
+    "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
+    "jais2": Row("decoder_plain", "Jais2", LM),
+    "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
+    "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
+    "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
+    "lilt": Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "llama": Row("decoder", "Llama", LM_STQ),
+    "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
+    "minicpm3": Row("mla", "MiniCPM3", LM_S),
+    "minimax_m2": Row("moe_sigmoid", "MiniMaxM2", LM),
+    "ministral": Row("decoder_windows", "Ministral", LM_STQ),
+    "ministral3": Row("decoder_windows", "Ministral3", LM_STQ),
+    "mistral": Row("decoder", "Mistral", LM_STQ),
+    "mixtral": Row("moe", "Mixtral", LM_STQ),
+    "mobilebert": Row("mobilebert", "MobileBert", ENCODER + " PreTraining NextSentencePrediction" + TEXT),
+    "modernbert": Row("modernbert", "ModernBert", ENCODER),
     "modernbert-decoder": Row("modernbert", "ModernBertDecoder", LM_S),
-    "mpnet":            Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
-    "nomic_bert":       Row("nomic_bert", "NomicBert", ENCODER_MST),
-    "nystromformer":    Row("nystromformer", "Nystromformer", ENCODER + TEXT),
-    "olmo2":            Row("decoder", "Olmo2", LM_S),
-    "phi3":             Row("decoder", "Phi3", LM_ST),
-    "qwen2":            Row("decoder", "Qwen2", LM_STQ),
-    "qwen3":            Row("decoder", "Qwen3", LM_STQ),
-    "rembert":          Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
-    "roberta":          Row("roberta", "Roberta", ENCODER_LM + TEXT),
+    "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
+    "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
+    "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
+    "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
+    "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
+    "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
+    "nystromformer": Row("nystromformer", "Nystromformer", ENCODER + TEXT),
+    "olmo": Row("decoder_gated", "Olmo", LM_S),
+    "olmo2": Row("decoder", "Olmo2", LM_S),
+    "olmo3": Row("decoder_windows", "Olmo3", LM_S),
+    "olmoe": Row("moe", "Olmoe", LM),
+    "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
+    "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
+    "phi": Row("decoder_plain", "Phi", LM_ST),
+    "phi3": Row("decoder", "Phi3", LM_ST),
+    "qwen2": Row("decoder", "Qwen2", LM_STQ),
+    "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
+    "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
+    "qwen2_vl_text": Row("decoder_mrope", "Qwen2VLText", "Model"),
+    "qwen3": Row("decoder", "Qwen3", LM_STQ),
+    "qwen3_moe": Row("moe", "Qwen3Moe", LM_STQ),
+    "qwen3_vl_text": Row("decoder_mrope", "Qwen3VLText", "Model"),
+    "rembert": Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
+    "roberta": Row("roberta", "Roberta", ENCODER_LM + TEXT),
     "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
     "roc_bert":         Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
     "roformer":         Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
@@ -101,17 +213,44 @@ MODELS: dict[str, Row] = {
     "xlm-roberta-xl":   Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
     "xlnet":            Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
     "xmod":             Row("xmod", "Xmod", ENCODER_LM),
+    "roc_bert": Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
+    "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
+    "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
+    "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
+    "solar_open": Row("moe_sigmoid", "SolarOpen", LM),
+    "splinter": Row("bert_kin", "Splinter", "Model PreTraining QuestionAnswering"),
+    "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "stablelm": Row("decoder_gated", "StableLm", LM_ST),
+    "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
+    "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
+    "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
+    "xglm": Row("gpt_fairseq", "XGLM", LM),
+    "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
+    "xlm-roberta": Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
+    "xlm-roberta-xl": Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
+    "xlnet": Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
+    "xmod": Row("xmod", "Xmod", ENCODER_LM),
+    "youtu": Row("mla", "Youtu", LM),
 }
+# Other names for a model type. What loads under such a name has the type's own in its configuration.
+ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("bert-generation", "CausalLM"): "BertGenerationDecoder",
     ("bert-generation", "Model"): "BertGenerationEncoder",
+    ("cohere_compass_text", "CausalLM"): "CohereCompassForCausalLM",
+    ("ctrl", "CausalLM"): "CTRLLMHeadModel",
     ("dpr", "Model"): "DPRQuestionEncoder",
-    ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
-    ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
     ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
+    ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
+    ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
+    ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
+    ("gemma4_unified_text", "CausalLM"): "Gemma4UnifiedForCausalLM",
+    ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
+    ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
     ("xlnet", "CausalLM"): "XLNetLMHeadModel",
@@ -209,7 +348,7 @@ def class_name(model_type: str, task: str) -> str:
 
 def known_types() -> list[str]:
     """All model types, built in and registered."""
-    return sorted({*MODELS, *_registered})
+    return sorted({*MODELS, *ALIASES, *_registered})
 
 
 def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, Any] | None = None) -> Any:
@@ -226,8 +365,8 @@ def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, 
     if isinstance(model_type, str):
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
-        if model_type in MODELS:
-            return _built_in_config(model_type)
+        if ALIASES.get(model_type, model_type) in MODELS:
+            return _built_in_config(ALIASES.get(model_type, model_type))
         _read_entry_points()
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
@@ -269,6 +408,7 @@ def resolve(model_type: str, task: str) -> type:
         if task in heads:
             return _load_object(heads[task])
         raise _no_head(model_type, task, list(heads), [])
+    model_type = ALIASES.get(model_type, model_type)
     if model_type not in MODELS:
         raise _unknown(model_type, "resolve", {})
     same = tasks_of(model_type).get(task)
@@ -332,18 +472,22 @@ def find_name(name: str) -> Any:
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
-    for model_type, row in MODELS.items():
-        if name.startswith(row.prefix) or row.prefix == "":
-            for task in tasks_of(model_type).values():
-                if class_name(model_type, task) == name:
-                    return _built_in(model_type, task)
+    for model_type in _owners():
+        for task in tasks_of(model_type).values():
+            if class_name(model_type, task) == name:
+                return _built_in(model_type, task)
     return None
+
+
+def _owners() -> list[str]:
+    """All types, those first whose class names are their own: some use the names of another type's."""
+    return sorted(MODELS, key=lambda model_type: MODELS[model_type].config != "")
 
 
 def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
-    for model_type in MODELS:
+    for model_type in _owners():
         for task in dict.fromkeys(tasks_of(model_type).values()):
             name = class_name(model_type, task)
             if name not in seen:
@@ -431,5 +575,8 @@ def _read_entry_points() -> None:
         from importlib.metadata import entry_points
 
         for point in entry_points(group="autoload.models"):
-            description = point.load()
-            register(point.name, **(description() if callable(description) else description))
+            found: Any = point.load()
+            description: Any = found() if callable(found) else found
+            register(point.name, **description)
+            found = found() if callable(found) else found
+            register(point.name, config=found["config"], heads=found["heads"])

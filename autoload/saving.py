@@ -223,7 +223,7 @@ def _sync_directory(folder: Path) -> None:
 
 
 def upload(
-    folder: str | os.PathLike,
+    folder: str | Path,
     *,
     repo_id: str | None = None,
     commit_message: str | None = None,
@@ -251,6 +251,6 @@ def upload(
     repo = api.create_repo(name, private=private, exist_ok=True).repo_id
     message = commit_message or "Upload model"
     commit = api.upload_folder(
-        repo_id=repo, folder_path=folder, commit_message=message, revision=revision, create_pr=create_pr
+        repo_id=repo, folder_path=os.fspath(folder), commit_message=message, revision=revision, create_pr=create_pr
     )
     return commit.commit_url

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoload.layers.packing import Packing
+
 Kind = Literal["full", "sliding", "chunked"]
 
 
@@ -34,8 +36,9 @@ class Context:
     kernel: str = "sdpa"
     attentions: list[Tensor] | None = None  # a list asks for the weights
     encoder: Tensor | None = None  # (batch, source, dim), for cross-attention
-    encoder_mask: Mask = field(default_factory=Mask)
+    encoder_mask: Mask | None = None
     cross_attentions: list[Tensor] | None = None
+    packing: Packing | None = None  # the sequences stand in one row without padding
     extra: dict[str, Any] = field(default_factory=dict)  # what a single family passes on
 
     def to(self, device: Any, non_blocking: bool = False) -> Context:
@@ -49,7 +52,7 @@ class Context:
             masks={kind: replace(mask, allowed=move(mask.allowed)) for kind, mask in self.masks.items()},
             rope={kind: (cos.to(device), sin.to(device)) for kind, (cos, sin) in self.rope.items()},
             encoder=move(self.encoder),
-            encoder_mask=replace(self.encoder_mask, allowed=move(self.encoder_mask.allowed)),
+            encoder_mask=self.encoder_mask and replace(self.encoder_mask, allowed=move(self.encoder_mask.allowed)),
             extra={k: move(v) if isinstance(v, Tensor) else v for k, v in self.extra.items()},
         )
 
@@ -58,7 +61,7 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Mask,
+    mask: Mask | None,
     context: Context,
     *,
     scale: float,
@@ -74,18 +77,25 @@ def attend(
         q: (batch, heads, queries, dim).
         k: (batch, key heads, keys, dim); heads is a multiple of key heads.
         v: (batch, key heads, keys, value dim).
-        mask: which keys each query may look at.
+        mask: which keys each query may look at; None: all.
         context: of the forward pass.
         scale: factor on the scores.
         dropout: probability, 0 outside training.
         softcap: scores are squashed into (-softcap, softcap) by tanh.
         sinks: (heads,), the score of a key that has no value.
-        bias: added to the scores, (batch or 1, heads, queries, keys).
+        bias: added to the scores, (batch or 1, heads, queries or 1, keys).
         weights_to: list that receives the weights (batch, heads, queries, keys); asks for the eager kernel.
 
     Returns:
         (batch, queries, heads * value dim).
     """
+    mask = mask or Mask()
+    if context.packing is not None:
+        return (
+            context.packing.each(lambda *qkv: _sdpa(*qkv, Mask(), None, scale, dropout), q, k, v)
+            .transpose(1, 2)
+            .flatten(2)
+        )
     if weights_to is None and softcap is None and sinks is None and context.kernel != "eager":
         out = _KERNELS[context.kernel](q, k, v, mask, bias, scale, dropout)
     else:
@@ -147,7 +157,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
 
     def score(s: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         if bias is not None:
-            s = s + bias[b % bias.shape[0], h % bias.shape[1], i, j]
+            s = s + bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2], j]
         if allowed is None:
             return s
         entry = allowed[b % allowed.shape[0], h % allowed.shape[1], i, j]
@@ -200,7 +210,7 @@ def decoder_mask(
     queries: int,
     keys: int,
     query_start: int | Tensor,
-    key_start: int,
+    key_start: int | Tensor,
     device: Any,
     *,
     window: int | None = None,
@@ -224,7 +234,7 @@ def decoder_mask(
         return Mask(attention_mask)
     beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
     limit = window or chunk
-    narrow = limit is not None and (beyond or keys > limit)
+    narrow = limit is not None and (beyond or keys > limit or (chunk is not None and key_start > 0))
     padding = None if all_true(attention_mask) else attention_mask
     packed = _packed(position_ids, queries) if attention_mask is None and not beyond and query_start == 0 else None
     if padding is None and packed is None and not narrow and not beyond:
@@ -235,6 +245,8 @@ def decoder_mask(
     i = query_start + torch.arange(queries, device=device)[:, None]  # (queries, 1)
     j = key_start + torch.arange(keys, device=device)[None, :]  # (1, keys)
     allowed = (j < keys + key_start) if bidirectional else j <= i
+    if isinstance(key_start, Tensor):  # a static window that is not full begins before the first token
+        allowed = allowed & (j >= 0)
     if window is not None:
         allowed = allowed & (j > i - window)
         if bidirectional:
@@ -246,7 +258,10 @@ def decoder_mask(
     if packed is not None:
         allowed = allowed & (packed[:, None, :, None] == packed[:, None, None, :])
     if padding is not None:
-        seen = (padding != 0)[:, None, None, key_start : key_start + keys]
+        if isinstance(key_start, Tensor):
+            seen = (padding != 0)[:, None, None].index_select(-1, j[0].clamp(0, padding.shape[1] - 1))
+        else:
+            seen = (padding != 0)[:, None, None, key_start : key_start + keys]
         if seen.shape[-1] < keys:  # a static cache has room beyond the mask
             seen = F.pad(seen, (0, keys - seen.shape[-1]))
         allowed = allowed & seen

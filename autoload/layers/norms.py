@@ -38,6 +38,9 @@ class ZeroCentredRMSNorm(RMSNorm):
         super().__init__(size, eps)
         nn.init.zeros_(self.weight)
 
+    def init_own(self, std: float) -> None:
+        self.weight.zero_()
+
     def forward(self, x: Tensor) -> Tensor:
         return (_rms(x.float(), self.eps) * (1.0 + self.weight.float())).to(x.dtype)
 
@@ -51,6 +54,28 @@ class UnweightedRMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return _rms(x.float(), self.eps).to(x.dtype)
+
+
+class UnweightedLayerNorm(nn.Module):
+    """Layer norm without weight and bias, computed in fp32."""
+
+    def __init__(self, size: int, eps: float = 1e-5):
+        super().__init__()
+        self.shape, self.eps = (size,), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self.shape, eps=self.eps).to(x.dtype)
+
+
+class ZeroCentredLayerNorm(nn.LayerNorm):
+    """Its weight is an offset from one."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight + 1.0, self.bias, self.eps)
 
 
 class LayerNormFP32(nn.Module):

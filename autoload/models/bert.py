@@ -19,6 +19,7 @@ from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, attend, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
+from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models import bert_heads as heads
 from autoload.outputs import BaseModelOutputWithPastAndCrossAttentions, BaseModelOutputWithPoolingAndCrossAttentions
@@ -279,6 +280,7 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
+        self.packs = spec.layer is None and spec.encoder is None and not self.decodes  # layers see tokens, not places
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
         self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
         self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
@@ -340,12 +342,16 @@ class Model(PreTrainedModel):
             extra=inputs,
         )
         x = self.begin(x, context, past)
+        context.packing = packing = self.packing(attention_mask, context)
+        x = x if packing is None else packing.pack(x)
         seen = []
         for layer in self.stack():
             seen.append(x)
             x = self.run(layer, x, context)
         x = self.end(x)
-        kept = dict(
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen] if states else []
+        kept: dict[str, Any] = dict(
             last_hidden_state=x,
             hidden_states=(*seen, x) if states else None,
             past_key_values=past_key_values if caching else None,
@@ -359,6 +365,13 @@ class Model(PreTrainedModel):
         if not self.pools:
             return BaseModelOutputWithPastAndCrossAttentions(**kept)
         return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
+
+    def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
+        """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
+        plain = context.kernel == "sdpa" and context.attentions is None and context.encoder is None
+        if not self.packs or not plain or context.rope or context.extra.get("attention_mask") is not None:
+            return None
+        return Packing.of(attention_mask)
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         self.encoder = (spec.encoder or Encoder)(config, spec)

@@ -18,6 +18,7 @@ from autoload.errors import ArgumentError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, Mask, attend, decoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache
+from autoload.layers.experts import Routed
 from autoload.layers.norms import LayerNormFP32, RMSNorm, RMSNormFP32, ZeroCentredRMSNorm
 from autoload.layers.rope import Rotary, rotate, rotate_pairs
 from autoload.model import PreTrainedModel, Variant, finish
@@ -42,13 +43,16 @@ class Spec:
     logits_softcap: float | None = None
     interleaved: bool = False  # rotary pairs are (2i, 2i + 1)
     rope_fp32: bool = False  # rotate in fp32
+    turn_fp32: bool = False  # the same with tables that were rounded
     no_rope: frozenset[int] = frozenset()  # layers that do not rotate
     embedding_class: type = nn.Embedding
     embedding_scale: float | None = None
+    embedding_dropout: float = 0.0
     residual_scale: float | None = None
     residual_dropout: float = 0.0
     logits_scale: float | None = None
     bidirectional: bool = False
+    window: int | None = None  # where it is not the configuration's `sliding_window`
 
 
 def layer_kinds(config: Any) -> list[str]:
@@ -75,8 +79,11 @@ def head_dim(config: Any) -> int:
 class ScaledEmbedding(nn.Embedding):
     """Multiplies by the root of its width, rounded to the weight's dtype."""
 
+    def width(self) -> int:
+        return self.embedding_dim
+
     def forward(self, input: Tensor) -> Tensor:
-        scale = torch.tensor(self.embedding_dim**0.5, dtype=self.weight.dtype, device=self.weight.device)
+        scale = torch.tensor(self.width() ** 0.5, dtype=self.weight.dtype, device=self.weight.device)
         return super().forward(input) * scale
 
 
@@ -86,9 +93,10 @@ class Attention(nn.Module):
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__()
         self.layer_idx, self.kind = layer_idx, layer_kinds(config)[layer_idx]
-        self.heads, self.kv_heads, self.dim = config.num_attention_heads, config.num_key_value_heads, head_dim(config)
+        self.heads, self.dim = config.num_attention_heads, head_dim(config)
+        self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
         self.scale = self.dim**-0.5 if spec.scale is None else spec.scale
-        self.softcap, self.dropout = spec.softcap, config.attention_dropout
+        self.softcap, self.dropout = spec.softcap, getattr(config, "attention_dropout", 0.0)
         self.rotates = layer_idx not in spec.no_rope
         self.turn = rotate_pairs if spec.interleaved else rotate
         self.make_projections(config, spec)
@@ -117,20 +125,33 @@ class Attention(nn.Module):
         return (self.q_norm(q), self.k_norm(k)) if self.qk_norm == "head" else (q, k)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.output(self.see(x, context), x)
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        """What the heads gather; (batch, seq, heads * dim)."""
         q, k, v = self.project(x)
         if self.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (t.unflatten(-1, (-1, self.dim)) for t in (q, k, v))  # (batch, seq, heads, dim)
         q, k = self.normalise(q, k)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (batch, heads, seq, dim)
-        if self.rotates:
-            cos, sin = context.rope[self.kind]
-            q, k = self.turn(q, cos, sin), self.turn(k, cos, sin)
+        q, k = self.place(q, k, context)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
-        return self.o_proj(self.look(q, k, v, context))
+        return self.look(q, k, v, context)
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+    def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Queries and keys that know their positions."""
+        if not self.rotates:
+            return q, k
+        cos, sin = context.rope[self.kind]
+        return self.turn(q, cos, sin), self.turn(k, cos, sin)
+
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        """From what was seen back to the stream; `x` is what the layer read."""
+        return self.o_proj(seen)
+
+    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
         """Attention over the keys; (batch, seq, heads * dim)."""
         return attend(
             q,
@@ -141,6 +162,7 @@ class Attention(nn.Module):
             scale=self.scale,
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
+            sinks=sinks,
             weights_to=context.attentions,
         )
 
@@ -173,10 +195,10 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int = 0, size: int | None = None):
         super().__init__()
-        size = size or config.intermediate_size
-        self.gate_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, size, bias=spec.mlp_bias)
-        self.down_proj = nn.Linear(size, config.hidden_size, bias=spec.mlp_bias)
+        wide: int = size or config.intermediate_size
+        self.gate_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
+        self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -210,6 +232,7 @@ class Layer(nn.Module):
         self.scale = spec.residual_scale
         self.self_attn = (spec.attention or Attention)(config, spec, layer_idx)
         self.mlp = (spec.mlp or GatedMLP)(config, spec, layer_idx)
+        self.routed = isinstance(self.mlp, Routed)
         self.dropout = nn.Dropout(spec.residual_dropout)
         self.make_norms(lambda: spec.norm(config.hidden_size, norm_eps(config)))
 
@@ -221,9 +244,13 @@ class Layer(nn.Module):
         update = self.dropout(update)
         return x + update if self.scale is None else x + update * self.scale
 
+    def feed(self, x: Tensor, context: Context) -> Tensor:
+        """The MLP, or the experts in its place."""
+        return self.mlp(x, context) if self.routed else self.mlp(x)
+
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.self_attn(self.input_layernorm(x), context))
-        return self.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return self.add(x, self.feed(self.post_attention_layernorm(x), context))
 
 
 class PostNormLayer(Layer):
@@ -235,7 +262,7 @@ class PostNormLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(x, context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(x)))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(x, context)))
 
 
 class SandwichLayer(Layer):
@@ -249,7 +276,7 @@ class SandwichLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), context)))
-        return self.add(x, self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))))
+        return self.add(x, self.post_feedforward_layernorm(self.feed(self.pre_feedforward_layernorm(x), context)))
 
 
 class ParallelLayer(Layer):
@@ -260,7 +287,7 @@ class ParallelLayer(Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         h = self.input_layernorm(x)
-        return x + self.self_attn(h, context) + self.mlp(h)
+        return self.add(self.add(x, self.self_attn(h, context)), self.feed(h, context))
 
 
 class Model(PreTrainedModel):
@@ -268,19 +295,32 @@ class Model(PreTrainedModel):
 
     base_model_prefix = "model"
     _no_split_modules = ["Layer", "PostNormLayer", "SandwichLayer", "ParallelLayer"]
+    last_is_normed = True  # the last of the hidden states
 
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
-        self.spec = spec
-        self.embed_tokens = spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
-        self.norm = spec.norm(config.hidden_size, norm_eps(config))
+        self.spec, self.kinds = spec, layer_kinds(config)
+        self.embed_tokens = self.make_embedding(config, spec)
+        self.make_layers(config, spec)
+        self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+
+    def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
+        return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+
+    def make_final_norm(self, norm: nn.Module) -> None:
+        self.norm = norm
+
+    def final_norm(self, x: Tensor) -> Tensor:
+        return self.norm(x)
 
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
         """Rotary tables by kind of layer; one for all kinds unless the configuration has several."""
-        rope, kinds = config.rope_parameters, set(layer_kinds(config))
+        rope, kinds = config.rope_parameters, dict.fromkeys(self.kinds)
         by_kind = {kind: rope[kind] for kind in kinds if kind in rope} or {"": rope}
         size, length = head_dim(config), config.max_position_embeddings
         return nn.ModuleDict(
@@ -312,12 +352,10 @@ class Model(PreTrainedModel):
             output_attentions, output_hidden_states: also give these, of every layer.
             return_dict: False gives a tuple.
         """
-        config, spec = self.config, self.spec
+        config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
-        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        if spec.embedding_scale is not None:
-            x = x * spec.embedding_scale
+        embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
         caching = config.use_cache if use_cache is None else use_cache
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
@@ -325,40 +363,68 @@ class Model(PreTrainedModel):
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         positions = position_ids
         if positions is None:
-            positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
+            positions = (torch.arange(embeds.shape[1], device=embeds.device) + past)[None]
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
-            masks=self.make_masks(attention_mask, x, past, past_key_values, position_ids),
-            rope=self.make_rope(positions, x),
+            masks=self.make_masks(attention_mask, embeds, past, past_key_values, position_ids),
+            rope=self.make_rope(positions, embeds),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
+            extra=self.make_extra(positions, embeds)
+            | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
+        last, seen = self.climb(self.enter(embeds), context)
+        x = self.final_norm(last)
+        out = BaseModelOutputWithPast(
+            x,
+            past_key_values if caching else None,
+            (*seen, x if self.last_is_normed else last) if states else None,
+            tuple(context.attentions) if context.attentions is not None else None,
+        )
+        return finish(self.result(out, context, **kwargs), return_dict, config)
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each."""
         seen = []
         for layer in self.layers:
             seen.append(x)
             x = self.run(layer, x, context)
-        x = self.norm(x)
-        out = BaseModelOutputWithPast(
-            x,
-            past_key_values if caching else None,
-            (*seen, x) if states else None,
-            tuple(context.attentions) if context.attentions is not None else None,
-        )
-        return finish(out, return_dict, config)
+        return x, seen
+
+    def result(self, out: Any, context: Context, **kwargs: Any) -> Any:
+        """The output, to which a family may add what its layers left in the context."""
+        return out
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Embeddings as the first layer gets them."""
+        if self.spec.embedding_scale is not None:
+            x = x * self.spec.embedding_scale
+        return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
+
+    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
+        """What the layers of a single type look up in the context."""
+        return {}
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """The same, from inputs that only a single type takes."""
+        return {}
 
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
-        return {kind: tables.get(kind, tables.get("all")) for kind in set(layer_kinds(self.config))}
+        if self.spec.turn_fp32:
+            tables = {kind: (cos.float(), sin.float()) for kind, (cos, sin) in tables.items()}
+        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
+        return {kind: table for kind, table in by_kind.items() if table is not None}
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None
     ) -> dict[str, Mask]:
         """One mask for each kind of layer."""
-        config, kinds = self.config, layer_kinds(self.config)
+        config, kinds = self.config, self.kinds
         masks = {}
         for kind in dict.fromkeys(kinds):
             if isinstance(attention_mask, dict):  # made by the caller, by kind
@@ -373,7 +439,7 @@ class Model(PreTrainedModel):
                 past,
                 start,
                 x.device,
-                window=config.sliding_window if kind == "sliding_attention" else None,
+                window=(self.spec.window or config.sliding_window) if kind == "sliding_attention" else None,
                 chunk=config.attention_chunk_size if kind == "chunked_attention" else None,
                 bidirectional=self.spec.bidirectional,
                 position_ids=position_ids,
@@ -469,7 +535,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             logits_scale=c.logit_scale,
         )
     ),

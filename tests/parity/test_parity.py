@@ -67,7 +67,8 @@ def test_class_names(model_type: str) -> None:
     for task in registry.tasks_of(model_type):
         ours = registry.resolve(model_type, task)
         assert ours.__name__ == reference_class(model_type, task).__name__
-        assert getattr(autoload, ours.__name__) is ours
+        owner = registry.MODELS[model_type].config == ""  # else it goes by the class names of another type
+        assert getattr(autoload, ours.__name__) is ours or not owner
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
@@ -115,12 +116,14 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
         return
     kernel = theirs.config._attn_implementation
     theirs.set_attn_implementation("eager")
+    theirs.config._attn_implementation = "eager"  # some classes only log that they do not take the call
     try:
         with torch.no_grad():
             expected = theirs(**inputs, output_attentions=True)
             found = ours(**inputs, output_attentions=True)
     finally:
         theirs.set_attn_implementation(kernel)
+        theirs.config._attn_implementation = kernel
     assert len(found.attentions) == len(expected.attentions)
     _compare(found, expected, case.tolerance)
 
@@ -139,6 +142,8 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     skip(case, "padding")
     if task == "MultipleChoice":
         pytest.skip("has no padding of its own: its texts are padded as those of the other heads")
+    if task == "ImageClassification":
+        pytest.skip("images are never padded")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])

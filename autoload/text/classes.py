@@ -1,0 +1,555 @@
+"""Every tokenizer class: its files, special tokens, template and defaults, as data.
+
+`BertTokenizer` and the like are made from this table when they are first asked for, so that
+`from autoload.text.classes import BertTokenizer` works, and so does pickle.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from autoload.errors import did_you_mean
+
+TYPES = ["input_ids", "token_type_ids", "attention_mask"]
+PLAIN = ["input_ids", "attention_mask"]
+
+
+class Recipe(NamedTuple):
+    """How to make the tokenizers of a class where no tokenizer.json says it."""
+
+    build: str = ""  # "module:function" in this package, from files and settings to a pipeline
+    files: dict[str, str] = {}  # argument -> file name
+    tokens: dict[str, str] = {}  # named special tokens
+    extra: tuple[str, ...] = ()  # special tokens without a name
+    single: str = ""  # template; words that name tokens ("cls") stand for them
+    pair: str = ""
+    roberta: bool = False  # the template is the pipeline's RobertaProcessing, which trims offsets
+    language_model: bool = False  # the template follows add_bos_token and add_eos_token
+    fixed: bool = False  # add_bos_token and add_eos_token never change the template
+    lstrip_mask: bool = False  # the mask token takes the space before it
+    strip_named: bool = False  # named tokens take the white space around them
+    names: list[str] = PLAIN
+    side: str = "right"
+    pad_type: int = 0
+    defaults: dict[str, Any] = {}
+    base: str = "autoload.text.fast:PreTrainedTokenizerFast"
+
+
+def _tokens(**tokens: str) -> dict[str, str]:
+    return {f"{name}_token": text for name, text in tokens.items()}
+
+
+BRACKETS = _tokens(unk="[UNK]", sep="[SEP]", pad="[PAD]", cls="[CLS]", mask="[MASK]")
+FAIRSEQ = _tokens(bos="<s>", eos="</s>", unk="<unk>", sep="</s>", pad="<pad>", cls="<s>", mask="<mask>")
+SENTENCE = _tokens(bos="<s>", eos="</s>", unk="<unk>")
+VOCAB_TXT = {"vocab_file": "vocab.txt"}
+VOCAB_MERGES = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
+SPIECE = {"vocab_file": "spiece.model"}
+SPM_BPE = {"vocab_file": "sentencepiece.bpe.model"}
+TOKENIZER_MODEL = {"vocab_file": "tokenizer.model"}
+
+BERT = Recipe(
+    build="pipelines:wordpiece",
+    files=VOCAB_TXT,
+    tokens=BRACKETS,
+    single="cls $A sep",
+    pair="cls $A sep $B:1 sep:1",
+    fixed=True,
+    names=TYPES,
+    defaults={"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None},
+)
+GPT2 = Recipe(
+    build="pipelines:bytelevel",
+    files=VOCAB_MERGES,
+    tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>"),
+    language_model=True,
+    defaults={"add_prefix_space": False},
+)
+ROBERTA = Recipe(
+    build="pipelines:bytelevel",
+    files=VOCAB_MERGES,
+    tokens=FAIRSEQ,
+    roberta=True,
+    fixed=True,
+    lstrip_mask=True,
+    single="cls $A sep",
+    pair="cls $A sep sep $B sep",
+    defaults={"add_prefix_space": False, "trim_offsets": True},
+)
+NEOX = GPT2._replace(
+    build="pipelines:neox",
+    tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|padding|>"),
+)
+QWEN2 = Recipe(
+    build="pipelines:qwen2",
+    files=VOCAB_MERGES,
+    tokens=_tokens(eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"),
+    language_model=True,
+    defaults={"add_prefix_space": False},
+)
+T5 = Recipe(
+    build="sentencepiece:t5",
+    files=SPIECE,
+    tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+    single="$A eos",
+    pair="$A eos $B eos",
+    fixed=True,
+    defaults={"extra_ids": 100},
+)
+ALBERT = Recipe(
+    build="sentencepiece:albert",
+    files=SPIECE,
+    tokens=_tokens(bos="[CLS]", eos="[SEP]", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"),
+    single="cls $A sep",
+    pair="cls $A sep $B:1 sep:1",
+    lstrip_mask=True,
+    defaults={"do_lower_case": True, "keep_accents": False},
+)
+XLM_R = Recipe(
+    build="sentencepiece:fairseq",
+    files=SPM_BPE,
+    tokens=FAIRSEQ,
+    single="cls $A sep",
+    pair="cls $A sep sep $B sep",
+    fixed=True,
+    lstrip_mask=True,
+)
+LLAMA = Recipe(
+    build="sentencepiece:plain",
+    files=TOKENIZER_MODEL,
+    tokens=SENTENCE,
+    language_model=True,
+    side="left",
+)
+GEMMA = Recipe(
+    build="sentencepiece:gemma",
+    files=TOKENIZER_MODEL,
+    tokens=_tokens(bos="<bos>", eos="<eos>", unk="<unk>", pad="<pad>", mask="<mask>"),
+    language_model=True,
+    side="left",
+)
+MBART = Recipe(
+    build="sentencepiece:mbart",
+    files=SPM_BPE,
+    tokens=FAIRSEQ,
+    fixed=True,
+    lstrip_mask=True,
+    base="autoload.text.translation:MBartTokenizer",
+)
+BIG_BIRD = Recipe(
+    build="sentencepiece:plain",
+    files=SPIECE,
+    tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"),
+    single="cls $A sep",
+    pair="cls $A sep $B:1 sep:1",
+    fixed=True,
+    lstrip_mask=True,
+)
+PHOBERT = Recipe(
+    files={"vocab_file": "vocab.txt", "merges_file": "bpe.codes"},
+    tokens=FAIRSEQ,
+    single="cls $A sep",
+    pair="cls $A sep sep $B sep",
+    base="autoload.text.subwords:PhobertTokenizer",
+)
+LAYOUT = {"only_label_first_subword": True, "pad_token_label": -100}
+
+RECIPES: dict[str, Recipe] = {
+    "AlbertTokenizer": ALBERT,
+    "BertGenerationTokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
+        fixed=True,
+    ),
+    "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
+    "BlenderbotSmallTokenizer": Recipe(
+        files=VOCAB_MERGES,
+        tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
+        base="autoload.text.subwords:BlenderbotSmallTokenizer",
+    ),
+    "ByT5Tokenizer": Recipe(
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        defaults={"extra_ids": 125},
+        base="autoload.text.bytewise:ByT5Tokenizer",
+    ),
+    "CTRLTokenizer": Recipe(
+        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
+    ),
+    "CanineTokenizer": Recipe(
+        tokens=_tokens(bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        names=["input_ids", "attention_mask", "token_type_ids"],
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:CanineTokenizer",
+    ),
+    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
+    "EsmTokenizer": Recipe(
+        files=VOCAB_TXT,
+        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
+        single="cls $A eos",
+        pair="cls $A eos $B eos",
+        base="autoload.text.lookup:EsmTokenizer",
+    ),
+    "GPTSw3Tokenizer": Recipe(
+        build="sentencepiece:gpt_sw3",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
+        fixed=True,
+    ),
+    "M2M100Tokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        base="autoload.text.marian:M2M100Tokenizer",
+    ),
+    "MarianTokenizer": Recipe(
+        files={
+            "source_spm": "source.spm",
+            "target_spm": "target.spm",
+            "vocab_file": "vocab.json",
+            "target_vocab_file": "target_vocab.json",
+        },
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A $B eos",
+        defaults={"model_max_length": 512},
+        base="autoload.text.marian:MarianTokenizer",
+    ),
+    "MgpstrTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
+        base="autoload.text.lookup:MgpstrTokenizer",
+    ),
+    "PerceiverTokenizer": Recipe(
+        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:PerceiverTokenizer",
+    ),
+    "PhobertTokenizer": PHOBERT,
+    "ProphetNetTokenizer": BERT._replace(
+        files={"vocab_file": "prophetnet.tokenizer"},
+        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
+        single="$A sep",
+        pair="$A sep $B:1 sep:1",
+        names=PLAIN,
+    ),
+    "SiglipTokenizer": Recipe(
+        build="sentencepiece:siglip",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        fixed=True,
+        strip_named=True,
+        defaults={"do_lower_case": True, "model_max_length": 64},
+    ),
+    "Speech2TextTokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        base="autoload.text.marian:Speech2TextTokenizer",
+    ),
+    "SpeechT5Tokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files={"vocab_file": "spm_char.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        single="$A eos",
+        pair="$A $B eos",
+        fixed=True,
+    ),
+    "Wav2Vec2CTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
+        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
+        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
+    ),
+    "BarthezTokenizer": XLM_R,
+    "BartTokenizer": ROBERTA,
+    "BertTokenizer": BERT,
+    "BigBirdTokenizer": BIG_BIRD,
+    "BlenderbotTokenizer": ROBERTA._replace(
+        single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
+    ),
+    "CLIPTokenizer": Recipe(
+        build="pipelines:clip",
+        files=VOCAB_MERGES,
+        tokens=_tokens(bos="<|startoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|endoftext|>"),
+        single="bos $A eos",
+        pair="bos $A eos eos $B eos",
+        roberta=True,
+        fixed=True,
+        defaults={"trim_offsets": False},
+        base="autoload.text.clip:CLIPTokenizer",
+    ),
+    "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
+    "CodeGenTokenizer": GPT2._replace(base="autoload.text.codegen:CodeGenTokenizer"),
+    "CodeLlamaTokenizer": LLAMA._replace(
+        tokens={
+            **SENTENCE,
+            **_tokens(prefix="▁<PRE>", middle="▁<MID>", suffix="▁<SUF>", eot="▁<EOT>", fill="<FILL_ME>"),
+        },
+        defaults={"add_bos_token": True},
+    ),
+    "CohereTokenizer": Recipe(
+        build="pipelines:cohere",
+        files=VOCAB_MERGES,
+        tokens=_tokens(
+            bos="<BOS_TOKEN>",
+            eos="<|END_OF_TURN_TOKEN|>",
+            unk="<UNK>",
+            sep="<SEP>",
+            pad="<PAD>",
+            cls="<CLS>",
+            mask="<MASK_TOKEN>",
+        ),
+        language_model=True,
+        side="left",
+        defaults={"add_prefix_space": False},
+    ),
+    "ConvBertTokenizer": BERT,
+    "DPRContextEncoderTokenizer": BERT,
+    "DPRQuestionEncoderTokenizer": BERT,
+    "DPRReaderTokenizer": BERT,
+    "DebertaTokenizer": Recipe(
+        build="pipelines:bytelevel",
+        files=VOCAB_MERGES,
+        tokens={"bos_token": "[CLS]", "eos_token": "[SEP]", **BRACKETS},
+        single="cls $A sep",
+        pair="cls $A sep $B:1 sep:1",
+        fixed=True,
+        lstrip_mask=True,
+        names=["input_ids", "attention_mask", "token_type_ids"],
+        defaults={"add_prefix_space": False},
+    ),
+    "DebertaV2Tokenizer": Recipe(
+        build="sentencepiece:deberta",
+        files={"vocab_file": "spm.model"},
+        tokens={"bos_token": "[CLS]", "eos_token": "[SEP]", **BRACKETS},
+        single="cls $A sep",
+        pair="cls $A sep $B:1 sep:1",
+        fixed=True,
+        names=["input_ids", "attention_mask", "token_type_ids"],
+        defaults={"do_lower_case": False, "split_by_punct": False},
+    ),
+    "DistilBertTokenizer": BERT._replace(names=PLAIN),
+    "ElectraTokenizer": BERT,
+    "EsmcTokenizer": Recipe(
+        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>", chain_break="|")
+    ),
+    "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
+    "FunnelTokenizer": BERT._replace(
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
+        single="cls:2 $A sep",
+        pair="cls:2 $A sep $B:1 sep:1",
+    ),
+    "GPT2Tokenizer": GPT2,
+    "GPTNeoXTokenizer": NEOX,
+    "GemmaTokenizer": GEMMA,
+    "HerbertTokenizer": Recipe(
+        build="pipelines:herbert",
+        files=VOCAB_MERGES,
+        tokens=_tokens(unk="<unk>", sep="</s>", pad="<pad>", cls="<s>", mask="<mask>"),
+        single="cls $A sep",
+        pair="cls $A sep $B:1 sep:1",
+        fixed=True,
+    ),
+    "LEDTokenizer": ROBERTA,
+    "LasrTokenizer": T5,
+    "LayoutLMTokenizer": BERT,
+    "LayoutLMv2Tokenizer": BERT._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **BERT.defaults,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+        names=["input_ids", "attention_mask", "token_type_ids"],
+    ),
+    "LayoutLMv3Tokenizer": ROBERTA._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [0, 0, 0, 0],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
+    "LayoutXLMTokenizer": XLM_R._replace(
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={
+            **LAYOUT,
+            "cls_token_box": [0, 0, 0, 0],
+            "sep_token_box": [1000, 1000, 1000, 1000],
+            "pad_token_box": [0, 0, 0, 0],
+        },
+    ),
+    "LlamaTokenizer": LLAMA,
+    "LongformerTokenizer": ROBERTA,
+    "LxmertTokenizer": BERT,
+    "MBart50Tokenizer": MBART._replace(
+        build="sentencepiece:mbart50",
+        tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
+        base="autoload.text.translation:MBart50Tokenizer",
+    ),
+    "MBartTokenizer": MBART,
+    "MPNetTokenizer": BERT._replace(
+        tokens={**FAIRSEQ, "unk_token": "[UNK]"},
+        single="cls $A sep",
+        pair="cls $A sep sep $B sep",
+        lstrip_mask=True,
+        names=PLAIN,
+    ),
+    "MobileBertTokenizer": BERT,
+    "MvpTokenizer": ROBERTA,
+    "NllbTokenizer": Recipe(
+        build="sentencepiece:nllb",
+        files=SPM_BPE,
+        tokens=FAIRSEQ,
+        fixed=True,
+        lstrip_mask=True,
+        base="autoload.text.translation:NllbTokenizer",
+    ),
+    "NougatTokenizer": Recipe(
+        build="pipelines:nougat",
+        files=VOCAB_MERGES,
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", pad="<pad>"),
+        single="bos $A eos",
+        pair="bos $A eos bos $B eos",
+        fixed=True,
+    ),
+    "OpenAIGPTTokenizer": Recipe(
+        build="pipelines:openai_gpt", files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), fixed=True
+    ),
+    "ParakeetTokenizer": Recipe(),
+    "PegasusTokenizer": Recipe(
+        build="sentencepiece:pegasus",
+        files=SPIECE,
+        tokens={
+            **_tokens(eos="</s>", unk="<unk>", pad="<pad>", mask="<mask_2>"),
+            "mask_token_sent": "<mask_1>",
+        },
+        single="$A eos",
+        pair="$A $B eos",
+        fixed=True,
+        defaults={"offset": 103},
+    ),
+    "Phi3Tokenizer": LLAMA,
+    "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
+    "Qwen2Tokenizer": QWEN2,
+    "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
+    "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
+    "RemBertTokenizer": ALBERT._replace(
+        build="sentencepiece:plain",
+        files={"vocab_file": "sentencepiece.model"},
+        defaults={"do_lower_case": False, "keep_accents": True},
+    ),
+    "RobertaTokenizer": ROBERTA,
+    "SeamlessM4TTokenizer": Recipe(
+        build="sentencepiece:seamless",
+        files=SPM_BPE,
+        tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
+        fixed=True,
+        defaults={"src_lang": "eng", "tgt_lang": "fra"},
+        base="autoload.text.translation:SeamlessM4TTokenizer",
+    ),
+    "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
+    "SplinterTokenizer": BERT._replace(
+        tokens={**BRACKETS, "question_token": "[QUESTION]"},
+        pair="cls $A [QUESTION] . sep $B:1 sep:1",
+    ),
+    "SqueezeBertTokenizer": BERT,
+    "T5Tokenizer": T5,
+    "Tipsv2Tokenizer": Recipe(
+        build="sentencepiece:tipsv2",
+        files=TOKENIZER_MODEL,
+        tokens=_tokens(unk="<unk>", pad="<pad>"),
+        fixed=True,
+        defaults={"do_lower_case": True, "model_max_length": 64},
+    ),
+    "UdopTokenizer": T5._replace(
+        tokens={**T5.tokens, "sep_token": "</s>"},
+        base="autoload.text.layout:LayoutTokenizer",
+        defaults={"extra_ids": 0, **LAYOUT, "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0]},
+    ),
+    "VideoPrismTokenizer": T5._replace(single="$A", pair="$A $B"),
+    "WhisperTokenizer": Recipe(
+        build="pipelines:bytelevel",
+        files=VOCAB_MERGES,
+        tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>"),
+        fixed=True,
+        defaults={"add_prefix_space": False, "language": None, "task": None, "predict_timestamps": False},
+        base="autoload.text.whisper:WhisperTokenizer",
+    ),
+    "XGLMTokenizer": XLM_R._replace(
+        build="sentencepiece:xglm",
+        tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
+        single="sep $A",
+        pair="sep $A sep sep $B",
+        lstrip_mask=False,
+    ),
+    "XLMRobertaTokenizer": XLM_R,
+    "XLNetTokenizer": Recipe(
+        build="sentencepiece:xlnet",
+        files=SPIECE,
+        tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
+        extra=("<eop>", "<eod>"),
+        single="$A sep cls:2",
+        pair="$A sep $B:1 sep:1 cls:2",
+        fixed=True,
+        lstrip_mask=True,
+        side="left",
+        pad_type=3,
+        defaults={"do_lower_case": False, "keep_accents": False},
+    ),
+}
+ALIASES = {"TokenizersBackend": "PreTrainedTokenizerFast", "MistralCommonBackend": "PreTrainedTokenizerFast"}
+
+_made: dict[str, type] = {}
+
+
+def tokenizer_class(name: str) -> type | None:
+    """The class of that name, with or without "Fast" at its end; None where there is none."""
+    for known in (name, ALIASES.get(name, ""), name.removesuffix("Fast")):
+        if known in _made:
+            return _made[known]
+        if known in RECIPES:
+            return _make(known, RECIPES[known])
+    return None
+
+
+def _make(name: str, recipe: Recipe) -> type:
+    module, _, base = recipe.base.partition(":")
+    parent = getattr(import_module(module), base)
+    if name == "PreTrainedTokenizerFast":
+        parent.recipe = recipe
+        return _made.setdefault(name, parent)
+    members = {
+        "__module__": __name__,
+        "__doc__": f"Tokenizer of the {name.removesuffix('Tokenizer')} models.",
+        "recipe": recipe,
+        "vocab_files_names": {**recipe.files, "tokenizer_file": "tokenizer.json"},
+        "model_input_names": list(recipe.names),
+        "padding_side": recipe.side,
+        "_pad_type": recipe.pad_type,
+    }
+    return _made.setdefault(name, type(name, (parent,), members))
+
+
+def __getattr__(name: str) -> Any:
+    found = tokenizer_class(name) if not name.startswith("__") else None
+    if found is None:
+        raise AttributeError(f"{__name__} has no {name!r}{did_you_mean(name, RECIPES)}")
+    return found

@@ -1,0 +1,140 @@
+"""The short list of settings that change a pipeline; whatever else tokenizer.json says stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, normalizers, processors
+
+from autoload.errors import CorruptFile
+from autoload.text import templates
+
+BERT_FLAGS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+
+
+def check_template(rust: Tokenizer, path: Path) -> None:
+    """Refuse a template with ids that the vocabulary lacks.
+
+    Raises:
+        CorruptFile: there is one.
+    """
+    size = rust.get_vocab_size(with_added_tokens=True)
+    for pair in (False, True):
+        for piece in templates.read(rust, pair):
+            for index in piece.ids:
+                if index >= size and rust.id_to_token(index) is None:
+                    raise CorruptFile(
+                        f"{path}: post_processor uses the token id {index}, and the vocabulary has {size} tokens.",
+                        path=str(path),
+                    )
+
+
+def apply(tokenizer: Any, settings: dict[str, Any], given: dict[str, Any]) -> None:
+    """Settings of the configuration and of the caller, onto a pipeline read from tokenizer.json."""
+    rust = tokenizer._rust
+    _bert_flags(rust, settings)
+    if rust.decoder is None:
+        decoder = _decoder_for(rust)
+        if decoder is not None:
+            rust.decoder = decoder
+    for key in ("add_prefix_space", "trim_offsets"):
+        value = settings.get(key)
+        known = key in tokenizer.recipe.defaults or not tokenizer.recipe.files
+        if isinstance(value, bool) and known and (key == "add_prefix_space" or key in given):
+            _set_flag(rust, key, value)
+
+
+def _decoder_for(rust: Tokenizer) -> Any:
+    """The decoder that undoes a pre-tokenizer, for files that came without one."""
+    before = rust.pre_tokenizer
+    state = {} if before is None else json.loads(before.__getstate__())
+    for part in [state, *state.get("pretokenizers", [])]:
+        if part.get("type") == "Metaspace":
+            return decoders.Metaspace(
+                replacement=part["replacement"], prepend_scheme=part.get("prepend_scheme", "always")
+            )
+        if part.get("type") == "ByteLevel":
+            return decoders.ByteLevel()
+    return None
+
+
+def _bert_flags(rust: Tokenizer, settings: dict[str, Any]) -> None:
+    if not isinstance(rust.normalizer, normalizers.BertNormalizer):
+        return
+    state = json.loads(rust.normalizer.__getstate__())
+    wanted = {flag: settings[key] for key, flag in BERT_FLAGS.items() if key in settings}
+    if any(state[flag] != value for flag, value in wanted.items()):
+        state.update(wanted)
+        state.pop("type")
+        rust.normalizer = normalizers.BertNormalizer(**state)
+
+
+def _set_flag(rust: Tokenizer, key: str, value: bool) -> None:
+    """A flag of ByteLevel and of RobertaProcessing, wherever they are in the pipeline."""
+    before, after = rust.pre_tokenizer, rust.post_processor
+    if key == "add_prefix_space" and before is not None:
+        state = json.loads(before.__getstate__())
+        if _change(state, "ByteLevel", key, value):
+            before.__setstate__(json.dumps(state).encode())
+            rust.pre_tokenizer = before
+    if after is not None:
+        state = json.loads(after.__getstate__())
+        if _change(state, "RobertaProcessing", key, value):
+            after.__setstate__(json.dumps(state).encode())
+            rust.post_processor = after
+
+
+def _change(state: dict[str, Any], kind: str, key: str, value: bool) -> bool:
+    """Set a key in all parts of a kind; whether that changed anything."""
+    changed = False
+    for part in [state, *state.get("pretokenizers", []), *state.get("processors", [])]:
+        if part.get("type") == kind and part.get(key) != value:
+            part[key] = value
+            changed = True
+    return changed
+
+
+def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
+    """The template of a pipeline built from vocabulary files, by the recipe of the class."""
+    recipe, rust, named = tokenizer.recipe, tokenizer._rust, tokenizer._named
+    if recipe.roberta:
+        sep, cls = (
+            (named["sep_token"], named["cls_token"])
+            if "sep_token" in named
+            else (named["eos_token"], named["bos_token"])
+        )
+        rust.post_processor = processors.RobertaProcessing(
+            (sep, rust.token_to_id(sep)),
+            (cls, rust.token_to_id(cls)),
+            trim_offsets=settings.get("trim_offsets", True),
+            add_prefix_space=bool(settings.get("add_prefix_space")),
+        )
+    elif recipe.single:
+        rust.post_processor = templates.write(rust, _words(recipe.single, named), _words(recipe.pair, named))
+    elif recipe.language_model:
+        reframe(tokenizer, settings)
+
+
+def reframe(tokenizer: Any, settings: dict[str, Any]) -> None:
+    """The template that add_bos_token and add_eos_token ask for, where the class lets them."""
+    if tokenizer.recipe.fixed:
+        return
+    named, rust = tokenizer._named, tokenizer._rust
+    bos = named.get("bos_token") if settings.get("add_bos_token") else None
+    eos = named.get("eos_token") if settings.get("add_eos_token") else None
+    rust.post_processor = templates.write(rust, *templates.frame(bos, eos))
+
+
+def _words(template: str, named: dict[str, str]) -> str:
+    """A recipe's template with the tokens in place of their names."""
+    words = []
+    for word in template.split(" "):
+        name, colon, type_id = word.partition(":")
+        words.append(named.get(f"{name}_token", name) + colon + type_id)
+    return " ".join(words)

@@ -1,0 +1,182 @@
+"""`save_pretrained`: files that this library, the reference and converters for other engines read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+
+from autoload.errors import FileError
+
+FLAGS = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+
+
+class Saving:
+    """Saving and uploading of a tokenizer."""
+
+    def save_pretrained(
+        self: Any,
+        save_directory: str | os.PathLike,
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+        **hub: Any,
+    ) -> tuple[str, ...]:
+        """Write the tokenizer into a directory, which is made where it is missing. Each file is replaced as a whole.
+
+        Args:
+            save_directory: the directory.
+            legacy_format: accepted for older callers; the files are the same.
+            filename_prefix: put before each name, with a hyphen.
+            push_to_hub: upload the directory afterwards; `repo_id`, `token` and others go with it.
+
+        Returns:
+            Paths of the files.
+
+        Raises:
+            FileError: `save_directory` is a file, or cannot be written.
+        """
+        folder = Path(os.fspath(save_directory)).expanduser()
+        if folder.is_file():
+            raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=str(folder))
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        contents = {f"{prefix}tokenizer_config.json": _dump(self._saved_config())}
+        contents[f"{prefix}special_tokens_map.json"] = _dump(saved_names(self))
+        contents.update(_templates(self.chat_template))
+        contents.update({prefix + name: text for name, text in self._saved_vocabulary().items()})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = tuple(str(write(folder / name, text)) for name, text in contents.items())
+        except OSError as e:
+            raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=str(folder)) from e
+        if push_to_hub:
+            _upload(folder, hub.pop("repo_id", None) or folder.name, hub)
+        return paths
+
+    def push_to_hub(self: Any, repo_id: str, **hub: Any) -> Any:
+        """Upload the tokenizer to a repository of the Hub, which is made where it is missing."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return _upload(Path(folder), repo_id, hub)
+
+    def save_vocabulary(self: Any, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write the vocabulary alone."""
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(str(write(folder / (prefix + name), text)) for name, text in self._saved_vocabulary().items())
+
+    def _saved_vocabulary(self: Any) -> dict[str, str | bytes]:
+        """File name -> content of the vocabulary."""
+        return {"tokenizer.json": self._rust.to_str(pretty=True)}
+
+    def _saved_config(self: Any) -> dict[str, Any]:
+        """What tokenizer_config.json gets."""
+        config = {key: value for key, value in self.init_kwargs.items() if _plain(value)}
+        config.update(self._named)
+        for name in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
+            if name not in self._named:
+                config.pop(name, None)
+                if name in self.recipe.tokens:  # an explicit null keeps the class's default away
+                    config[name] = None
+        config["added_tokens_decoder"] = {
+            str(index): {flag: getattr(token, flag) for flag in FLAGS if flag != "__type"}
+            for index, token in self.added_tokens_decoder.items()
+        }
+        if self._extra:
+            config["extra_special_tokens"] = self._extra
+        config["model_max_length"] = self.model_max_length
+        config["clean_up_tokenization_spaces"] = self.clean_up_tokenization_spaces
+        for side in ("padding_side", "truncation_side"):
+            if side in config or getattr(self, side) != getattr(type(self), side):
+                config[side] = getattr(self, side)
+        config["tokenizer_class"] = type(self).__name__
+        return dict(sorted(config.items()))
+
+
+def saved_names(tokenizer: Any) -> dict[str, Any]:
+    """What special_tokens_map.json gets: named tokens with their flags, and the extra ones."""
+    known = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
+    names: dict[str, Any] = {name: _flags(known.get(text, text)) for name, text in tokenizer._named.items()}
+    if tokenizer._extra:
+        names["additional_special_tokens"] = [_flags(known.get(text, text)) for text in tokenizer._extra]
+    return names
+
+
+def _flags(token: Any) -> Any:
+    if not isinstance(token, AddedToken):
+        return token
+    return {flag: getattr(token, flag) for flag in FLAGS if flag != "special"}
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Replace a file as a whole: a crash leaves the old one or the new one."""
+    import tempfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    """The umask, read without setting it, which other threads would see."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> bool:
+    """Whether JSON can hold it."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _templates(template: Any) -> dict[str, str]:
+    """Files of the chat templates."""
+    if template is None:
+        return {}
+    if isinstance(template, str):
+        return {"chat_template.jinja": template}
+    files = {f"additional_chat_templates/{name}.jinja": text for name, text in template.items() if name != "default"}
+    return {**({"chat_template.jinja": template["default"]} if "default" in template else {}), **files}
+
+
+def _upload(folder: Path, repo_id: str, hub: dict[str, Any]) -> Any:
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=hub.pop("token", None))
+    repo = api.create_repo(repo_id, private=hub.pop("private", None), exist_ok=True)
+    return api.upload_folder(
+        repo_id=repo.repo_id,
+        folder_path=folder,
+        commit_message=hub.pop("commit_message", None) or "Upload tokenizer",
+        revision=hub.pop("revision", None),
+        create_pr=hub.pop("create_pr", False),
+    )

@@ -1,0 +1,86 @@
+"""The parity cases can see what they claim to see: each setting of a Spec, put back to its default, breaks parity."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autoload import registry
+from autoload.errors import AutoloadError
+from tests.parity.cases import all_cases
+from tests.parity.harness import Case, assert_close, inputs_for, reference_model
+
+
+def task_of(case: Case) -> str:
+    tasks = registry.tasks_of(case.model_type)
+    return next(t for t in ("CausalLM", "MaskedLM", "Model", *tasks) if t in tasks)
+
+
+def settings() -> Iterator[tuple[str, str, list[Case]]]:
+    """Each type and setting that some case of the type has at another value than the default."""
+    found: dict[tuple[str, str], list[Case]] = {}
+    for case in all_cases():
+        variant = registry.resolve(case.model_type, task_of(case)).variant  # type: ignore[attr-defined]
+        spec = variant.spec(registry.config_class(case.model_type)(**case.config))
+        if not dataclasses.is_dataclass(spec):
+            continue
+        for field in dataclasses.fields(spec):
+            if "dropout" in field.name:  # acts in training alone
+                continue
+            if field.default is not dataclasses.MISSING and getattr(spec, field.name) != field.default:
+                found.setdefault((case.model_type, field.name), []).append(case)
+    yield from ((model_type, name, cases) for (model_type, name), cases in found.items())
+
+
+SETTINGS = list(settings())
+
+
+def with_setting_reset(cls: Any, name: str) -> Any:
+    """The class, with one setting of its Spec at the default."""
+    variant = cls.variant
+
+    def spec(config: Any) -> Any:
+        made = variant.spec(config)
+        default = next(f.default for f in dataclasses.fields(made) if f.name == name)
+        return dataclasses.replace(made, **{name: default})
+
+    members: dict[str, Any] = {"variant": dataclasses.replace(variant, spec=spec)}
+    if cls.base_class is not None:
+        members["base_class"] = type(cls.base_class.__name__, (cls.base_class,), members)
+    return type(cls.__name__, (cls,), members)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("model_type,name,cases", SETTINGS, ids=[f"{t}-{n}" for t, n, _ in SETTINGS])
+def test_setting_matters(model_type: str, name: str, cases: list[Case], tmp_path: Path) -> None:
+    assert any(breaks(case, name, tmp_path / str(i)) for i, case in enumerate(cases)), (
+        f"no case of {model_type} sees {name}"
+    )
+
+
+def breaks(case: Case, name: str, directory: Path) -> bool:
+    theirs = reference_model(case, task_of(case))
+    theirs.save_pretrained(directory)
+    right = registry.resolve(case.model_type, task_of(case))
+    inputs = inputs_for(case, task_of(case), seq=16)
+    try:
+        wrong, info = with_setting_reset(right, name).from_pretrained(directory, output_loading_info=True)
+        if any(info.values()):
+            return True
+        with torch.no_grad():
+            expected = theirs(**inputs)
+            key = next(k for k in expected if k != "past_key_values")
+            assert_close(wrong(**inputs)[key], expected[key], 10 * case.tolerance, key)
+    except (AutoloadError, AssertionError, RuntimeError, TypeError, AttributeError, KeyError):
+        return True
+    # Where a setting only says in which precision something is computed, half precision shows it.
+    models = (copy.deepcopy(theirs), right.from_pretrained(directory), wrong)  # type: ignore[attr-defined]
+    with torch.no_grad():
+        target, found, other = (m.to(torch.bfloat16)(**inputs)[key].float() for m in models)
+    return bool((other - target).abs().mean() > 1.2 * (found - target).abs().mean())
