@@ -525,8 +525,6 @@ class EncoderCausalLM(Head):
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
             use_cache=use_cache,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
             return_dict=True,
             **kwargs,
         )
