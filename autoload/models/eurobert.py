@@ -211,7 +211,7 @@ class TokenLabels(TokenClassification):
 
 
 def llama(c: Any) -> Spec:
-    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias, bidirectional=True)
+    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias)
 
 
 VARIANTS = {
@@ -230,7 +230,6 @@ VARIANTS = {
             o_bias=c.attention_bias,
             mlp_bias=c.mlp_bias,
             residual_scale=(c.num_hidden_layers / 36) ** -0.5,
-            bidirectional=True,
         ),
         heads={
             "Model": EsmcModel,
