@@ -81,6 +81,7 @@ from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -106,6 +107,7 @@ from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import luke as _models_luke
 from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
@@ -817,6 +819,27 @@ class CamembertConfig(PreTrainedConfig):
     is_decoder: bool
     add_cross_attention: bool
     classifier_dropout: Any
+
+class CanineConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    downsampling_rate: int
+    upsampling_kernel_size: int
+    num_hash_functions: int
+    num_hash_buckets: int
+    local_transformer_stride: int
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -1592,13 +1615,13 @@ class FlaubertConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     pre_norm: bool
     layerdrop: float
-    hidden_size: int
-    num_attention_heads: int
-    num_hidden_layers: int
     n_words: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    pad_index: int
     bos_index: int
     eos_index: int
-    pad_index: int
 
 class FlexOlmoConfig(PreTrainedConfig):
     vocab_size: int
@@ -2705,6 +2728,28 @@ class LongformerConfig(PreTrainedConfig):
     attention_window: int
     sep_token_id: int
     onnx_export: bool
+
+class LukeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    entity_vocab_size: int
+    entity_emb_size: int
+    use_entity_aware_attention: bool
+    classifier_dropout: Any
 
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -3841,6 +3886,50 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class TapasConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    type_vocab_sizes: Any
+    positive_label_weight: float
+    num_aggregation_labels: int
+    aggregation_loss_weight: float
+    use_answer_as_supervision: Any
+    answer_loss_importance: float
+    use_normalized_answer_loss: bool
+    huber_loss_delta: Any
+    temperature: float
+    aggregation_temperature: float
+    use_gumbel_for_cells: bool
+    use_gumbel_for_aggregation: bool
+    average_approximation_function: str
+    cell_selection_preference: Any
+    answer_loss_cutoff: Any
+    max_num_rows: int
+    max_num_columns: int
+    average_logits_per_cell: bool
+    select_one_column: bool
+    allow_empty_column_selection: bool
+    init_cell_selection_weights_to_zero: bool
+    reset_position_index_per_cell: bool
+    disable_per_token_loss: bool
+    aggregation_labels: Any
+    no_aggregation_label_index: Any
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3972,13 +4061,13 @@ class XLMConfig(PreTrainedConfig):
     bos_token_id: int
     eos_token_id: int
     tie_word_embeddings: bool
-    hidden_size: int
-    num_attention_heads: int
-    num_hidden_layers: int
     n_words: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    pad_index: int
     bos_index: int
     eos_index: int
-    pad_index: int
 
 class XLMRobertaConfig(PreTrainedConfig):
     vocab_size: int
@@ -4269,6 +4358,21 @@ class CamembertForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class CamembertForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: CamembertConfig
+
+class CanineModel(_Loads, _models_canine.PooledModel):
+    config: CanineConfig
+
+class CanineForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: CanineConfig
+
+class CanineForTokenClassification(_Loads, _heads.TokenClassification):
+    config: CanineConfig
+
+class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: CanineConfig
+
+class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: CanineConfig
 
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
@@ -5005,6 +5109,24 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
 
+class LukeModel(_Loads, _models_luke.LukeModel):
+    config: LukeConfig
+
+class LukeForMaskedLM(_Loads, _models_luke.MaskedLM):
+    config: LukeConfig
+
+class LukeForSequenceClassification(_Loads, _models_luke.Classification):
+    config: LukeConfig
+
+class LukeForTokenClassification(_Loads, _models_luke.TokenLabels):
+    config: LukeConfig
+
+class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
+    config: LukeConfig
+
+class LukeForMultipleChoice(_Loads, _models_luke.Choice):
+    config: LukeConfig
+
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
 
@@ -5613,6 +5735,15 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
+
+class TapasModel(_Loads, _models_bert.Model):
+    config: TapasConfig
+
+class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: TapasConfig
+
+class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: TapasConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
