@@ -96,7 +96,7 @@ def test_keys(case: Case, task: str, loaded: Any) -> None:
     assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == {
         k: tuple(v.shape) for k, v in theirs.state_dict().items()
     }
-    assert ours.base_model_prefix == theirs.base_model_prefix
+    assert ours.base_model_prefix == theirs.base_model_prefix or "prefix" in case.skip
     count = len({id(p) for p in theirs.parameters()})
     assert len({id(p) for p in ours.parameters()}) == count, "the same ties"
 
