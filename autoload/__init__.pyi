@@ -113,6 +113,8 @@ from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
+from autoload.models import moe_windows as _models_moe_windows
+from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
@@ -636,6 +638,32 @@ class ArceeConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class AriaTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: Any
+    moe_num_experts: int
+    moe_topk: int
+    moe_num_shared_experts: int
+
 class AXK1Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -673,6 +701,39 @@ class AXK1Config(PreTrainedConfig):
     n_routed_experts: int
     mlp_layer_types: Any
     num_local_experts: int
+
+class BeamConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    head_dim: int
+    final_logit_softcapping: float
 
 class BertConfig(PreTrainedConfig):
     vocab_size: int
@@ -909,6 +970,44 @@ class Cohere2Config(PreTrainedConfig):
     layer_norm_eps: float
     sliding_window: int
     layer_types: Any
+
+class Cohere2MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    logit_scale: float
+    layer_norm_eps: float
+    sliding_window: int
+    layer_types: Any
+    mlp_layer_types: Any
+    head_dim: int
+    rope_theta: float
+    rope_scaling: Any
+    num_experts_per_tok: int
+    num_experts: int
+    output_router_logits: bool
+    num_shared_experts: int
+    shared_expert_combination_strategy: str
+    expert_selection_fn: str
+    prefix_dense_sliding_window_pattern: int
+    norm_topk_prob: bool
+    prefix_dense_intermediate_size: Any
+    rms_norm_eps: Any
+    sliding_window_pattern: int
 
 class CohereCompassTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -1649,6 +1748,38 @@ class FlexOlmoConfig(PreTrainedConfig):
     norm_topk_prob: bool
     num_local_experts: int
 
+class FlintConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    sliding_window: int
+    decoder_sparse_step: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    norm_topk_prob: bool
+    mlp_only_layers: Any
+    layer_types: Any
+    head_dim: int
+
 class FNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2291,6 +2422,38 @@ class GraniteMoeConfig(PreTrainedConfig):
     num_local_experts: int
     num_experts_per_tok: int
 
+class GraniteMoeSWAConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    shared_intermediate_size: int
+    sliding_window: int
+    layer_types: Any
+    layer_rope_theta: Any
+
 class GraniteMoeSharedConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2411,6 +2574,35 @@ class HunYuanDenseV1Config(PreTrainedConfig):
     eod_token_id: int
     pretraining_tp: int
     head_dim: Any
+
+class HunYuanMoEV1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    eod_token_id: int
+    sep_token_id: int
+    pretraining_tp: int
+    num_experts: int
+    output_router_logits: bool
+    moe_topk: int
+    head_dim: Any
+    num_experts_per_tok: int
+    num_local_experts: int
 
 class HunYuanVLTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2592,6 +2784,30 @@ class Jais2Config(PreTrainedConfig):
     head_dim: Any
     layer_norm_eps: float
 
+class JetMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    kv_channels: int
+    activation_function: str
+    num_local_experts: int
+    num_experts_per_tok: int
+    output_router_logits: bool
+    aux_loss_coef: float
+    head_dim: int
+
 class JinaEmbeddingsV3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2612,6 +2828,69 @@ class JinaEmbeddingsV3Config(PreTrainedConfig):
     classifier_dropout: Any
     rope_parameters: Any
     use_cache: bool
+
+class Kolibri1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    norm_topk_prob: bool
+    output_router_logits: bool
+    head_dim: int
+    shared_expert_intermediate_size: int
+    layer_types: Any
+    num_experts: int
+
+class LagunaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    head_dim: int
+    gating: bool
+    num_attention_heads_per_layer: Any
+    moe_routed_scaling_factor: float
+    moe_apply_router_weight_on_input: bool
+    moe_router_logit_softcapping: float
 
 class LayoutLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -2708,6 +2987,43 @@ class LlamaConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class Llama4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    intermediate_size_mlp: int
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    moe_layers: Any
+    interleave_moe_layer_step: int
+    use_qk_norm: bool
+    router_jitter_noise: float
+    no_rope_layers: Any
+    no_rope_layer_interval: int
+    attention_chunk_size: int
+    layer_types: Any
+    attn_temperature_tuning: bool
+    floor_scale: int
+    attn_scale: float
+
 class LongformerConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2796,6 +3112,76 @@ class MegatronBertConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class MellumConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    norm_topk_prob: bool
+    head_dim: int
+    num_nextn_predict_layers: Any
+    mtp_layer_types: Any
+    mtp_mlp_layer_types: Any
+    num_experts: int
+    num_mtp_layers: Any
+
+class MiMoV2FlashConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    layer_types: Any
+    mlp_layer_types: Any
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    head_dim: int
+    v_head_dim: int
+    sliding_window: int
+    attention_value_scale: float
+    num_local_experts: int
 
 class MiniCPM3Config(PreTrainedConfig):
     vocab_size: int
@@ -3423,6 +3809,34 @@ class Phi3Config(PreTrainedConfig):
     embd_pdrop: float
     original_max_position_embeddings: int
     sliding_window: Any
+
+class PhimoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    sliding_window: Any
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    input_jitter_noise: float
+    lm_head_bias: bool
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -4254,6 +4668,12 @@ class ArceeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class ArceeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: ArceeConfig
 
+class AriaTextModel(_Loads, _models_moe.Model):
+    config: AriaTextConfig
+
+class AriaTextForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AriaTextConfig
+
 class AXK1Model(_Loads, _models_moe.Model):
     config: AXK1Config
 
@@ -4265,6 +4685,12 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
+
+class BeamModel(_Loads, _models_moe_windows.BeamModel):
+    config: BeamConfig
+
+class BeamForCausalLM(_Loads, _models_moe_windows.BeamCausalLM):
+    config: BeamConfig
 
 class BertModel(_Loads, _models_bert.Model):
     config: BertConfig
@@ -4391,6 +4817,12 @@ class Cohere2Model(_Loads, _models_decoder.Model):
 
 class Cohere2ForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Cohere2Config
+
+class Cohere2MoeModel(_Loads, _models_moe.Model):
+    config: Cohere2MoeConfig
+
+class Cohere2MoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Cohere2MoeConfig
 
 class CohereCompassTextModel(_Loads, _models_decoder_mrope.CompassModel):
     config: CohereCompassTextConfig
@@ -4722,6 +5154,12 @@ class FlexOlmoModel(_Loads, _models_moe.Model):
 class FlexOlmoForCausalLM(_Loads, _models_moe.CausalLM):
     config: FlexOlmoConfig
 
+class FlintModel(_Loads, _models_moe.Model):
+    config: FlintConfig
+
+class FlintForCausalLM(_Loads, _models_moe.CausalLM):
+    config: FlintConfig
+
 class FNetModel(_Loads, _models_fnet.Model):
     config: FNetConfig
 
@@ -4950,6 +5388,12 @@ class GraniteMoeModel(_Loads, _models_moe.Model):
 class GraniteMoeForCausalLM(_Loads, _models_moe.GraniteCausalLM):
     config: GraniteMoeConfig
 
+class GraniteMoeSWAModel(_Loads, _models_moe_windows.GraniteModel):
+    config: GraniteMoeSWAConfig
+
+class GraniteMoeSWAForCausalLM(_Loads, _models_moe.GraniteCausalLM):
+    config: GraniteMoeSWAConfig
+
 class GraniteMoeSharedModel(_Loads, _models_moe.Model):
     config: GraniteMoeSharedConfig
 
@@ -4995,6 +5439,15 @@ class HunYuanDenseV1ForCausalLM(_Loads, _models_decoder.CausalLM):
 class HunYuanDenseV1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: HunYuanDenseV1Config
 
+class HunYuanMoEV1Model(_Loads, _models_moe_wirings.HunyuanModel):
+    config: HunYuanMoEV1Config
+
+class HunYuanMoEV1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: HunYuanMoEV1Config
+
+class HunYuanMoEV1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: HunYuanMoEV1Config
+
 class HunYuanVLTextModel(_Loads, _models_decoder_mrope.WholeAxisModel):
     config: HunYuanVLTextConfig
 
@@ -5022,6 +5475,15 @@ class Jais2Model(_Loads, _models_decoder.Model):
 class Jais2ForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Jais2Config
 
+class JetMoeModel(_Loads, _models_moe.Model):
+    config: JetMoeConfig
+
+class JetMoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: JetMoeConfig
+
+class JetMoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: JetMoeConfig
+
 class JinaEmbeddingsV3Model(_Loads, _models_nomic_bert.PooledModel):
     config: JinaEmbeddingsV3Config
 
@@ -5036,6 +5498,18 @@ class JinaEmbeddingsV3ForTokenClassification(_Loads, _heads.TokenClassification)
 
 class JinaEmbeddingsV3ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: JinaEmbeddingsV3Config
+
+class Kolibri1Model(_Loads, _models_moe.Model):
+    config: Kolibri1Config
+
+class Kolibri1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Kolibri1Config
+
+class LagunaModel(_Loads, _models_moe.Model):
+    config: LagunaConfig
+
+class LagunaForCausalLM(_Loads, _models_moe.CausalLM):
+    config: LagunaConfig
 
 class LayoutLMModel(_Loads, _models_bert.PooledModel):
     config: LayoutLMConfig
@@ -5090,6 +5564,12 @@ class LlamaForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class LlamaForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: LlamaConfig
+
+class Llama4TextModel(_Loads, _models_moe.Model):
+    config: Llama4TextConfig
+
+class Llama4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Llama4TextConfig
 
 class LongformerModel(_Loads, _models_longformer.LongModel):
     config: LongformerConfig
@@ -5165,6 +5645,18 @@ class MegatronBertForPreTraining(_Loads, _models_bert_heads.PreTraining):
 
 class MegatronBertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: MegatronBertConfig
+
+class MellumModel(_Loads, _models_moe.Model):
+    config: MellumConfig
+
+class MellumForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MellumConfig
+
+class MiMoV2FlashModel(_Loads, _models_moe.Model):
+    config: MiMoV2FlashConfig
+
+class MiMoV2FlashForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiMoV2FlashConfig
 
 class MiniCPM3Model(_Loads, _models_decoder.Model):
     config: MiniCPM3Config
@@ -5471,6 +5963,15 @@ class Phi3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 
 class Phi3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Phi3Config
+
+class PhimoeModel(_Loads, _models_moe_wirings.PhiModel):
+    config: PhimoeConfig
+
+class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
+    config: PhimoeConfig
+
+class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: PhimoeConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -5892,9 +6393,17 @@ class BarthezTokenizer(PreTrainedTokenizerBase): ...
 
 BarthezTokenizerFast = BarthezTokenizer
 
+class BartphoTokenizer(PreTrainedTokenizerBase): ...
+
+BartphoTokenizerFast = BartphoTokenizer
+
 class BertGenerationTokenizer(PreTrainedTokenizerBase): ...
 
 BertGenerationTokenizerFast = BertGenerationTokenizer
+
+class BertJapaneseTokenizer(PreTrainedTokenizerBase): ...
+
+BertJapaneseTokenizerFast = BertJapaneseTokenizer
 
 class BertTokenizer(PreTrainedTokenizerBase): ...
 
@@ -6052,6 +6561,10 @@ class LongformerTokenizer(PreTrainedTokenizerBase): ...
 
 LongformerTokenizerFast = LongformerTokenizer
 
+class LukeTokenizer(PreTrainedTokenizerBase): ...
+
+LukeTokenizerFast = LukeTokenizer
+
 class LxmertTokenizer(PreTrainedTokenizerBase): ...
 
 LxmertTokenizerFast = LxmertTokenizer
@@ -6068,6 +6581,10 @@ class MBartTokenizer(PreTrainedTokenizerBase): ...
 
 MBartTokenizerFast = MBartTokenizer
 
+class MLukeTokenizer(PreTrainedTokenizerBase): ...
+
+MLukeTokenizerFast = MLukeTokenizer
+
 class MPNetTokenizer(PreTrainedTokenizerBase): ...
 
 MPNetTokenizerFast = MPNetTokenizer
@@ -6075,6 +6592,10 @@ MPNetTokenizerFast = MPNetTokenizer
 class MarianTokenizer(PreTrainedTokenizerBase): ...
 
 MarianTokenizerFast = MarianTokenizer
+
+class MarkupLMTokenizer(PreTrainedTokenizerBase): ...
+
+MarkupLMTokenizerFast = MarkupLMTokenizer
 
 class MgpstrTokenizer(PreTrainedTokenizerBase): ...
 
@@ -6099,6 +6620,10 @@ NougatTokenizerFast = NougatTokenizer
 class OpenAIGPTTokenizer(PreTrainedTokenizerBase): ...
 
 OpenAIGPTTokenizerFast = OpenAIGPTTokenizer
+
+class PLBartTokenizer(PreTrainedTokenizerBase): ...
+
+PLBartTokenizerFast = PLBartTokenizer
 
 class ParakeetTokenizer(PreTrainedTokenizerBase): ...
 
@@ -6188,9 +6713,17 @@ class VideoPrismTokenizer(PreTrainedTokenizerBase): ...
 
 VideoPrismTokenizerFast = VideoPrismTokenizer
 
+class VitsTokenizer(PreTrainedTokenizerBase): ...
+
+VitsTokenizerFast = VitsTokenizer
+
 class Wav2Vec2CTCTokenizer(PreTrainedTokenizerBase): ...
 
 Wav2Vec2CTCTokenizerFast = Wav2Vec2CTCTokenizer
+
+class Wav2Vec2PhonemeCTCTokenizer(PreTrainedTokenizerBase): ...
+
+Wav2Vec2PhonemeCTCTokenizerFast = Wav2Vec2PhonemeCTCTokenizer
 
 class WhisperTokenizer(PreTrainedTokenizerBase): ...
 

@@ -71,14 +71,9 @@ SIZES: dict[str, int] = {
         2**31,
     ),
 }
-<<<<<<< HEAD
-LISTS = frozenset(
-    {"image_size", "patch_size", "intermediate_size", "attention_window"}
-)  # may have one value per axis or layer
-=======
-LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "moe_topk"})  # may have one value per axis or layer
+# Sizes that may have one value per axis or layer.
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "attention_window", "moe_topk"})
 FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # checked elsewhere, or of several types
->>>>>>> moe
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
