@@ -348,9 +348,18 @@ def _built_in_config(model_type: str) -> type[PreTrainedConfig]:
     with _lock:
         if model_type not in _config_classes:
             row = MODELS[model_type]
-            spec = importlib.import_module(f"autoload.configs.{row.family}").CONFIGS[model_type]
+            spec = _entry(f"autoload.configs.{row.family}", "CONFIGS", model_type)
             _config_classes[model_type] = make_config_class((row.config or row.prefix) + "Config", model_type, spec)
         return _config_classes[model_type]
+
+
+def _entry(module: str, table: str, model_type: str) -> Any:
+    """What a family's file says of a type; a row of `MODELS` without it is a mistake in this package."""
+    entries = getattr(importlib.import_module(module), table)
+    if model_type not in entries:
+        path = module.replace(".", "/") + ".py"
+        raise LookupError(f"MODELS has a row for {model_type!r}, but {table} of {path} has no entry for it. Add one.")
+    return entries[model_type]
 
 
 def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
@@ -422,7 +431,7 @@ def _built_in(model_type: str, task: str) -> type:
             _classes[key] = _built_in(owner, task)
         if key not in _classes:
             family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")
-            variant = family.VARIANTS[model_type]
+            variant = _entry(f"autoload.models.{MODELS[model_type].family}", "VARIANTS", model_type)
             head = variant.heads.get(task) or family.TASKS[task]
             name = class_name(model_type, task)
             members: dict[str, Any] = {
