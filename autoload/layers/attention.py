@@ -248,7 +248,8 @@ def decoder_mask(
     """
     if attention_mask is not None and attention_mask.dim() == 4:
         return Mask(attention_mask)
-    beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
+    # A static cache: keys that are not written yet must be hidden.
+    beyond = isinstance(query_start, Tensor) or query_start + queries < key_start + keys
     limit = window or chunk
     narrow = limit is not None and (beyond or keys > limit or (chunk is not None and key_start > 0))
     padding = None if all_true(attention_mask) else attention_mask
