@@ -119,8 +119,6 @@ class GenerationMixin:
                 out[name] = _last(value, length, -1)
             elif name not in out and name != "labels" and value is not None:
                 out[name] = value
-        if x.device != self.device and self.device.type != "meta":
-            out = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in out.items()}
         return out
 
     def compute_transition_scores(

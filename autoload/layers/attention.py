@@ -248,7 +248,8 @@ def decoder_mask(
     """
     if attention_mask is not None and attention_mask.dim() == 4:
         return Mask(attention_mask)
-    beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
+    # A static cache: keys that are not written yet must be hidden.
+    beyond = isinstance(query_start, Tensor) or query_start + queries < key_start + keys
     narrow = window is not None and (beyond or keys > window)
     if chunk is not None:
         narrow = beyond or key_start // chunk != (key_start + keys - 1) // chunk

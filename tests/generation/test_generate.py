@@ -385,6 +385,33 @@ def test_records_with_an_encoder() -> None:
                 assert_close(a[name], b[name], 1e-5, name)
 
 
+@pytest.mark.parametrize("kind", ["static", "offloaded"])
+def test_caches_with_an_encoder(kind: str) -> None:
+    ours, _ = joined()
+    given = dict(inputs=prompts(by_name("bert"))["input_ids"], max_new_tokens=8, num_beams=2)
+    assert ours.generate(**given, cache_implementation=kind).tolist() == ours.generate(**given).tolist()
+
+
+@pytest.mark.parametrize("how", ["draft", "lookup"])
+def test_drafts_with_an_encoder(how: str) -> None:
+    ours, _ = joined()
+    helper = copy.deepcopy(ours)
+    with torch.no_grad():
+        helper.decoder.lm_head.weight.mul_(torch.linspace(0.8, 1.2, 99)[:, None])
+    helps = dict(assistant_model=helper) if how == "draft" else dict(prompt_lookup_num_tokens=3)
+    for row in prompts(by_name("bert"))["input_ids"].split(1):
+        plain = ours.generate(row, max_new_tokens=16)
+        assert ours.generate(row, max_new_tokens=16, **helps).tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize("settings", [{}, dict(num_beams=2), dict(use_cache=False)], ids=str)
+def test_token_types_and_positions(settings: dict[str, Any]) -> None:
+    ours, theirs = pair(lively("gpt2"))
+    ids = prompts(lively("gpt2"))["input_ids"]
+    given = dict(token_type_ids=ids % 7, position_ids=torch.arange(3, 15)[None].expand(3, -1), max_new_tokens=6)
+    assert ours.generate(ids, **given, **settings).tolist() == theirs.generate(ids, **given, **settings).tolist()
+
+
 def test_an_encoder_runs_once() -> None:
     ours, _ = joined()
     passes = []
