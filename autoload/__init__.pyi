@@ -76,6 +76,7 @@ from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -3917,6 +3918,27 @@ class VaultGemmaConfig(PreTrainedConfig):
     final_logit_softcapping: float
     attn_logit_softcapping: float
 
+class VisualBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    visual_embedding_dim: int
+    bypass_transformer: bool
+    special_visual_initialize: bool
+
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
     layerdrop: float
@@ -5676,6 +5698,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
+    config: VisualBertConfig
+
+class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
+    config: VisualBertConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

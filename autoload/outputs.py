@@ -487,3 +487,14 @@ class LukeQuestionAnsweringModelOutput(ModelOutput):
     hidden_states: States = None
     entity_hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class VisualBertForPreTrainingOutput(ModelOutput):
+    """`prediction_logits` (batch, words + regions, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None

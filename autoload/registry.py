@@ -179,6 +179,7 @@ MODELS: dict[str, Row] = {
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
+    "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
     "xlm-roberta": Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
