@@ -427,7 +427,7 @@ class BaseLukeModelOutputWithPooling(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     entity_last_hidden_state: Tensor | None = None
-    entity_hidden_states: States = None
+    entity_hidden_states: Any = None  # one per layer, None without entities
 
 
 @dataclass

@@ -355,7 +355,7 @@ class DecoderCausalLM(CausalLM):
 
     def __init__(self, config: Any):
         super(CausalLM, self).__init__(config)
-        self.lm_head = PredictionHead(config)
+        self.lm_head = PredictionHead(config)  # type: ignore[assignment]
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=config.decoder_bias)
 
     @property
