@@ -429,7 +429,7 @@ class BaseLukeModelOutputWithPooling(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     entity_last_hidden_state: Tensor | None = None
-    entity_hidden_states: States = None
+    entity_hidden_states: Any = None  # one per layer, None without entities
 
 
 @dataclass
@@ -488,4 +488,15 @@ class LukeQuestionAnsweringModelOutput(ModelOutput):
     end_logits: Tensor | None = None
     hidden_states: States = None
     entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class VisualBertForPreTrainingOutput(ModelOutput):
+    """`prediction_logits` (batch, words + regions, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
+    hidden_states: States = None
     attentions: States = None

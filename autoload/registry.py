@@ -193,6 +193,7 @@ MODELS: dict[str, Row] = {
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
+    "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
