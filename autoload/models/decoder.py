@@ -298,7 +298,7 @@ class Model(PreTrainedModel):
     """A Llama-like decoder without a head."""
 
     base_model_prefix = "model"
-    _no_split_modules = ["Layer", "PostNormLayer", "SandwichLayer", "ParallelLayer"]
+    _no_split_modules = ["Layer"]
     last_is_normed = True  # the last of the hidden states
 
     def __init__(self, config: Any):
@@ -311,7 +311,9 @@ class Model(PreTrainedModel):
         self.rotary_emb = self.make_rotary(config, spec)
 
     def make_layers(self, config: Any, spec: Spec) -> None:
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+        layer = spec.layer or Layer
+        self.layers = nn.ModuleList(layer(config, spec, i) for i in range(config.num_hidden_layers))
+        self._no_split_modules = [layer.__name__]
 
     def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
         return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)

@@ -59,7 +59,7 @@ class SharedAttention(decoder.Attention):
         cos, sin = context.rope[self.kind]
         q = self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.dim))).transpose(1, 2)  # (batch, heads, seq, dim)
         if self.role == "borrows":
-            k, v = context.extra["lent"][self.kind]
+            k, v = (t.to(x.device) for t in context.extra["lent"][self.kind])
         else:
             k, v = self.keys_and_values(x, cos, sin)
             if context.cache is not None:
@@ -91,8 +91,6 @@ class LayerInputModel(decoder.Model):
 
     `forward` takes `per_layer_inputs` (batch, seq, layers, small dim) where there are no token numbers.
     """
-
-    _no_split_modules = ["Gemma4Layer", "Gemma4ExpertLayer", "AltUpLayer"]
 
     def __init__(self, config: Any):
         super().__init__(config)
