@@ -295,19 +295,9 @@ class CausalLM(decoder.CausalLM):
                 configuration has `router_aux_loss_coef`, also a loss that is small when experts are used evenly. It is
                 added to the loss of the labels.
         """
-        out = super().forward(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            labels,
-            use_cache,
-            logits_to_keep,
-            return_dict=True,
-            output_router_logits=output_router_logits,
-            **kwargs,
-        )
+        inputs = (input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, labels, use_cache)
+        kwargs |= dict(return_dict=True, output_router_logits=output_router_logits)
+        out = super().forward(*inputs, logits_to_keep, **kwargs)
         share = getattr(self.config, "router_aux_loss_coef", getattr(self.config, "aux_loss_coef", None))
         if out.router_logits and self.balances and share is not None:
             balance = balance_loss(out.router_logits, expert_picks(self.config), attention_mask)
