@@ -112,6 +112,7 @@ from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
+from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
@@ -120,6 +121,7 @@ from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -4397,6 +4399,27 @@ class VaultGemmaConfig(PreTrainedConfig):
     final_logit_softcapping: float
     attn_logit_softcapping: float
 
+class VisualBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    visual_embedding_dim: int
+    bypass_transformer: bool
+    special_visual_initialize: bool
+
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4686,10 +4709,10 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
-class BeamModel(_Loads, _models_moe_windows.BeamModel):
+class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
 
-class BeamForCausalLM(_Loads, _models_moe_windows.BeamCausalLM):
+class BeamForCausalLM(_Loads, _models_moe_attention.BeamCausalLM):
     config: BeamConfig
 
 class BertModel(_Loads, _models_bert.Model):
@@ -6266,6 +6289,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
+    config: VisualBertConfig
+
+class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
+    config: VisualBertConfig
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
