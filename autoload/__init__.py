@@ -21,11 +21,72 @@ _HOME: dict[str, str] = {
     **dict.fromkeys(("PreTrainedConfig", "PretrainedConfig"), "autoload.config"),
     **dict.fromkeys(("PreTrainedModel",), "autoload.model"),
     **dict.fromkeys(("ModelOutput",), "autoload.outputs"),
-    **dict.fromkeys(("Cache", "DynamicCache", "StaticCache", "EncoderDecoderCache"), "autoload.layers.cache"),
+    **dict.fromkeys(
+        ("Cache", "DynamicCache", "StaticCache", "QuantizedCache", "EncoderDecoderCache"), "autoload.layers.cache"
+    ),
     **dict.fromkeys(("GenerationConfig",), "autoload.generation.configuration"),
+    **dict.fromkeys(("CompileConfig",), "autoload.generation.watermarks"),
+    **dict.fromkeys(("WatermarkingConfig", "SynthIDTextWatermarkingConfig"), "autoload.generation.watermarks"),
     **dict.fromkeys(("GenerationMixin",), "autoload.generation.generate"),
-    **dict.fromkeys(("LogitsProcessor", "LogitsProcessorList"), "autoload.generation.processors"),
-    **dict.fromkeys(("StoppingCriteria", "StoppingCriteriaList"), "autoload.generation.stopping"),
+    **dict.fromkeys(
+        (
+            "LogitsProcessor",
+            "LogitNormalization",
+            "LogitsProcessorList",
+            "MinLengthLogitsProcessor",
+            "NoBadWordsLogitsProcessor",
+            "InfNanRemoveLogitsProcessor",
+            "SequenceBiasLogitsProcessor",
+            "NoRepeatNGramLogitsProcessor",
+            "ExponentialDecayLengthPenalty",
+            "ForcedBOSTokenLogitsProcessor",
+            "ForcedEOSTokenLogitsProcessor",
+            "SuppressTokensLogitsProcessor",
+            "PrefixConstrainedLogitsProcessor",
+            "RepetitionPenaltyLogitsProcessor",
+            "MinNewTokensLengthLogitsProcessor",
+            "EncoderNoRepeatNGramLogitsProcessor",
+            "SuppressTokensAtBeginLogitsProcessor",
+            "EncoderRepetitionPenaltyLogitsProcessor",
+        ),
+        "autoload.generation.processors",
+    ),
+    **dict.fromkeys(
+        (
+            "EpsilonLogitsWarper",
+            "EtaLogitsWarper",
+            "MinPLogitsWarper",
+            "TemperatureLogitsWarper",
+            "TopHLogitsWarper",
+            "TopKLogitsWarper",
+            "TopPLogitsWarper",
+            "TypicalLogitsWarper",
+        ),
+        "autoload.generation.warpers",
+    ),
+    **dict.fromkeys(
+        ("ClassifierFreeGuidanceLogitsProcessor", "UnbatchedClassifierFreeGuidanceLogitsProcessor"),
+        "autoload.generation.guidance",
+    ),
+    **dict.fromkeys(
+        ("SynthIDTextWatermarkLogitsProcessor", "WatermarkLogitsProcessor"), "autoload.generation.watermarking"
+    ),
+    **dict.fromkeys(
+        (
+            "ConfidenceCriteria",
+            "EosTokenCriteria",
+            "MaxLengthCriteria",
+            "MaxTimeCriteria",
+            "StoppingCriteria",
+            "StoppingCriteriaList",
+        ),
+        "autoload.generation.stopping",
+    ),
+    **dict.fromkeys(("StopStringCriteria",), "autoload.generation.stop_strings"),
+    **dict.fromkeys(
+        ("AsyncTextIteratorStreamer", "BaseStreamer", "TextIteratorStreamer", "TextStreamer"),
+        "autoload.generation.streamers",
+    ),
     **dict.fromkeys(("register",), "autoload.registry"),
 }
 

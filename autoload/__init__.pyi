@@ -10,13 +10,54 @@ from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
 from autoload.generation.generate import GenerationMixin as GenerationMixin
+from autoload.generation.guidance import ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor
+from autoload.generation.guidance import UnbatchedClassifierFreeGuidanceLogitsProcessor as UnbatchedClassifierFreeGuidanceLogitsProcessor
+from autoload.generation.processors import EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor
+from autoload.generation.processors import EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor
+from autoload.generation.processors import ExponentialDecayLengthPenalty as ExponentialDecayLengthPenalty
+from autoload.generation.processors import ForcedBOSTokenLogitsProcessor as ForcedBOSTokenLogitsProcessor
+from autoload.generation.processors import ForcedEOSTokenLogitsProcessor as ForcedEOSTokenLogitsProcessor
+from autoload.generation.processors import InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor
+from autoload.generation.processors import LogitNormalization as LogitNormalization
 from autoload.generation.processors import LogitsProcessor as LogitsProcessor
 from autoload.generation.processors import LogitsProcessorList as LogitsProcessorList
+from autoload.generation.processors import MinLengthLogitsProcessor as MinLengthLogitsProcessor
+from autoload.generation.processors import MinNewTokensLengthLogitsProcessor as MinNewTokensLengthLogitsProcessor
+from autoload.generation.processors import NoBadWordsLogitsProcessor as NoBadWordsLogitsProcessor
+from autoload.generation.processors import NoRepeatNGramLogitsProcessor as NoRepeatNGramLogitsProcessor
+from autoload.generation.processors import PrefixConstrainedLogitsProcessor as PrefixConstrainedLogitsProcessor
+from autoload.generation.processors import RepetitionPenaltyLogitsProcessor as RepetitionPenaltyLogitsProcessor
+from autoload.generation.processors import SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor
+from autoload.generation.processors import SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor
+from autoload.generation.processors import SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor
+from autoload.generation.stop_strings import StopStringCriteria as StopStringCriteria
+from autoload.generation.stopping import ConfidenceCriteria as ConfidenceCriteria
+from autoload.generation.stopping import EosTokenCriteria as EosTokenCriteria
+from autoload.generation.stopping import MaxLengthCriteria as MaxLengthCriteria
+from autoload.generation.stopping import MaxTimeCriteria as MaxTimeCriteria
 from autoload.generation.stopping import StoppingCriteria as StoppingCriteria
 from autoload.generation.stopping import StoppingCriteriaList as StoppingCriteriaList
+from autoload.generation.streamers import AsyncTextIteratorStreamer as AsyncTextIteratorStreamer
+from autoload.generation.streamers import BaseStreamer as BaseStreamer
+from autoload.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
+from autoload.generation.streamers import TextStreamer as TextStreamer
+from autoload.generation.warpers import EpsilonLogitsWarper as EpsilonLogitsWarper
+from autoload.generation.warpers import EtaLogitsWarper as EtaLogitsWarper
+from autoload.generation.warpers import MinPLogitsWarper as MinPLogitsWarper
+from autoload.generation.warpers import TemperatureLogitsWarper as TemperatureLogitsWarper
+from autoload.generation.warpers import TopHLogitsWarper as TopHLogitsWarper
+from autoload.generation.warpers import TopKLogitsWarper as TopKLogitsWarper
+from autoload.generation.warpers import TopPLogitsWarper as TopPLogitsWarper
+from autoload.generation.warpers import TypicalLogitsWarper as TypicalLogitsWarper
+from autoload.generation.watermarking import SynthIDTextWatermarkLogitsProcessor as SynthIDTextWatermarkLogitsProcessor
+from autoload.generation.watermarking import WatermarkLogitsProcessor as WatermarkLogitsProcessor
+from autoload.generation.watermarks import CompileConfig as CompileConfig
+from autoload.generation.watermarks import SynthIDTextWatermarkingConfig as SynthIDTextWatermarkingConfig
+from autoload.generation.watermarks import WatermarkingConfig as WatermarkingConfig
 from autoload.layers.cache import Cache as Cache
 from autoload.layers.cache import DynamicCache as DynamicCache
 from autoload.layers.cache import EncoderDecoderCache as EncoderDecoderCache
+from autoload.layers.cache import QuantizedCache as QuantizedCache
 from autoload.layers.cache import StaticCache as StaticCache
 from autoload.model import PreTrainedModel as PreTrainedModel
 from autoload.outputs import BaseModelOutputWithPoolingAndCrossAttentions as _BaseModelOutputWithPoolingAndCrossAttentions
@@ -40,6 +81,7 @@ from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -65,16 +107,21 @@ from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import luke as _models_luke
 from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
+from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
+from autoload.models import moe_windows as _models_moe_windows
+from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -593,6 +640,32 @@ class ArceeConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class AriaTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    pretraining_tp: int
+    mlp_bias: bool
+    head_dim: Any
+    moe_num_experts: int
+    moe_topk: int
+    moe_num_shared_experts: int
+
 class AXK1Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -630,6 +703,39 @@ class AXK1Config(PreTrainedConfig):
     n_routed_experts: int
     mlp_layer_types: Any
     num_local_experts: int
+
+class BeamConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    head_dim: int
+    final_logit_softcapping: float
 
 class BertConfig(PreTrainedConfig):
     vocab_size: int
@@ -777,6 +883,27 @@ class CamembertConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class CanineConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    downsampling_rate: int
+    upsampling_kernel_size: int
+    num_hash_functions: int
+    num_hash_buckets: int
+    local_transformer_stride: int
+
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
     n_positions: int
@@ -845,6 +972,44 @@ class Cohere2Config(PreTrainedConfig):
     layer_norm_eps: float
     sliding_window: int
     layer_types: Any
+
+class Cohere2MoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    logit_scale: float
+    layer_norm_eps: float
+    sliding_window: int
+    layer_types: Any
+    mlp_layer_types: Any
+    head_dim: int
+    rope_theta: float
+    rope_scaling: Any
+    num_experts_per_tok: int
+    num_experts: int
+    output_router_logits: bool
+    num_shared_experts: int
+    shared_expert_combination_strategy: str
+    expert_selection_fn: str
+    prefix_dense_sliding_window_pattern: int
+    norm_topk_prob: bool
+    prefix_dense_intermediate_size: Any
+    rms_norm_eps: Any
+    sliding_window_pattern: int
 
 class CohereCompassTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -1551,13 +1716,13 @@ class FlaubertConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     pre_norm: bool
     layerdrop: float
-    hidden_size: int
-    num_attention_heads: int
-    num_hidden_layers: int
     n_words: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    pad_index: int
     bos_index: int
     eos_index: int
-    pad_index: int
 
 class FlexOlmoConfig(PreTrainedConfig):
     vocab_size: int
@@ -1584,6 +1749,38 @@ class FlexOlmoConfig(PreTrainedConfig):
     num_experts: int
     norm_topk_prob: bool
     num_local_experts: int
+
+class FlintConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    sliding_window: int
+    decoder_sparse_step: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    norm_topk_prob: bool
+    mlp_only_layers: Any
+    layer_types: Any
+    head_dim: int
 
 class FNetConfig(PreTrainedConfig):
     vocab_size: int
@@ -2227,6 +2424,38 @@ class GraniteMoeConfig(PreTrainedConfig):
     num_local_experts: int
     num_experts_per_tok: int
 
+class GraniteMoeSWAConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    embedding_multiplier: float
+    logits_scaling: float
+    residual_multiplier: float
+    attention_multiplier: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    shared_intermediate_size: int
+    sliding_window: int
+    layer_types: Any
+    layer_rope_theta: Any
+
 class GraniteMoeSharedConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2347,6 +2576,35 @@ class HunYuanDenseV1Config(PreTrainedConfig):
     eod_token_id: int
     pretraining_tp: int
     head_dim: Any
+
+class HunYuanMoEV1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    eod_token_id: int
+    sep_token_id: int
+    pretraining_tp: int
+    num_experts: int
+    output_router_logits: bool
+    moe_topk: int
+    head_dim: Any
+    num_experts_per_tok: int
+    num_local_experts: int
 
 class HunYuanVLTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2528,6 +2786,30 @@ class Jais2Config(PreTrainedConfig):
     head_dim: Any
     layer_norm_eps: float
 
+class JetMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    kv_channels: int
+    activation_function: str
+    num_local_experts: int
+    num_experts_per_tok: int
+    output_router_logits: bool
+    aux_loss_coef: float
+    head_dim: int
+
 class JinaEmbeddingsV3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2548,6 +2830,69 @@ class JinaEmbeddingsV3Config(PreTrainedConfig):
     classifier_dropout: Any
     rope_parameters: Any
     use_cache: bool
+
+class Kolibri1Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    norm_topk_prob: bool
+    output_router_logits: bool
+    head_dim: int
+    shared_expert_intermediate_size: int
+    layer_types: Any
+    num_experts: int
+
+class LagunaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    num_experts_per_tok: int
+    num_experts: int
+    head_dim: int
+    gating: bool
+    num_attention_heads_per_layer: Any
+    moe_routed_scaling_factor: float
+    moe_apply_router_weight_on_input: bool
+    moe_router_logit_softcapping: float
 
 class LayoutLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -2644,6 +2989,43 @@ class LlamaConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: Any
 
+class Llama4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    intermediate_size_mlp: int
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    moe_layers: Any
+    interleave_moe_layer_step: int
+    use_qk_norm: bool
+    router_jitter_noise: float
+    no_rope_layers: Any
+    no_rope_layer_interval: int
+    attention_chunk_size: int
+    layer_types: Any
+    attn_temperature_tuning: bool
+    floor_scale: int
+    attn_scale: float
+
 class LongformerConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2664,6 +3046,28 @@ class LongformerConfig(PreTrainedConfig):
     attention_window: int
     sep_token_id: int
     onnx_export: bool
+
+class LukeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    entity_vocab_size: int
+    entity_emb_size: int
+    use_entity_aware_attention: bool
+    classifier_dropout: Any
 
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -2710,6 +3114,76 @@ class MegatronBertConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class MellumConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    layer_types: Any
+    mlp_layer_types: Any
+    sliding_window: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    norm_topk_prob: bool
+    head_dim: int
+    num_nextn_predict_layers: Any
+    mtp_layer_types: Any
+    mtp_mlp_layer_types: Any
+    num_experts: int
+    num_mtp_layers: Any
+
+class MiMoV2FlashConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    layer_types: Any
+    mlp_layer_types: Any
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    head_dim: int
+    v_head_dim: int
+    sliding_window: int
+    attention_value_scale: float
+    num_local_experts: int
 
 class MiniCPM3Config(PreTrainedConfig):
     vocab_size: int
@@ -3338,6 +3812,34 @@ class Phi3Config(PreTrainedConfig):
     original_max_position_embeddings: int
     sliding_window: Any
 
+class PhimoeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    sliding_window: Any
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    input_jitter_noise: float
+    lm_head_bias: bool
+
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3800,6 +4302,50 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class TapasConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    type_vocab_sizes: Any
+    positive_label_weight: float
+    num_aggregation_labels: int
+    aggregation_loss_weight: float
+    use_answer_as_supervision: Any
+    answer_loss_importance: float
+    use_normalized_answer_loss: bool
+    huber_loss_delta: Any
+    temperature: float
+    aggregation_temperature: float
+    use_gumbel_for_cells: bool
+    use_gumbel_for_aggregation: bool
+    average_approximation_function: str
+    cell_selection_preference: Any
+    answer_loss_cutoff: Any
+    max_num_rows: int
+    max_num_columns: int
+    average_logits_per_cell: bool
+    select_one_column: bool
+    allow_empty_column_selection: bool
+    init_cell_selection_weights_to_zero: bool
+    reset_position_index_per_cell: bool
+    disable_per_token_loss: bool
+    aggregation_labels: Any
+    no_aggregation_label_index: Any
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3852,6 +4398,27 @@ class VaultGemmaConfig(PreTrainedConfig):
     layer_types: Any
     final_logit_softcapping: float
     attn_logit_softcapping: float
+
+class VisualBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    visual_embedding_dim: int
+    bypass_transformer: bool
+    special_visual_initialize: bool
 
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -3931,13 +4498,13 @@ class XLMConfig(PreTrainedConfig):
     bos_token_id: int
     eos_token_id: int
     tie_word_embeddings: bool
-    hidden_size: int
-    num_attention_heads: int
-    num_hidden_layers: int
     n_words: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    pad_index: int
     bos_index: int
     eos_index: int
-    pad_index: int
 
 class XLMRobertaConfig(PreTrainedConfig):
     vocab_size: int
@@ -4124,6 +4691,12 @@ class ArceeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class ArceeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: ArceeConfig
 
+class AriaTextModel(_Loads, _models_moe.Model):
+    config: AriaTextConfig
+
+class AriaTextForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AriaTextConfig
+
 class AXK1Model(_Loads, _models_moe.Model):
     config: AXK1Config
 
@@ -4135,6 +4708,12 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
+
+class BeamModel(_Loads, _models_moe_attention.BeamModel):
+    config: BeamConfig
+
+class BeamForCausalLM(_Loads, _models_moe_attention.BeamCausalLM):
+    config: BeamConfig
 
 class BertModel(_Loads, _models_bert.Model):
     config: BertConfig
@@ -4229,6 +4808,21 @@ class CamembertForMultipleChoice(_Loads, _heads.MultipleChoice):
 class CamembertForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: CamembertConfig
 
+class CanineModel(_Loads, _models_canine.PooledModel):
+    config: CanineConfig
+
+class CanineForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: CanineConfig
+
+class CanineForTokenClassification(_Loads, _heads.TokenClassification):
+    config: CanineConfig
+
+class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: CanineConfig
+
+class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: CanineConfig
+
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
 
@@ -4246,6 +4840,12 @@ class Cohere2Model(_Loads, _models_decoder.Model):
 
 class Cohere2ForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Cohere2Config
+
+class Cohere2MoeModel(_Loads, _models_moe.Model):
+    config: Cohere2MoeConfig
+
+class Cohere2MoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Cohere2MoeConfig
 
 class CohereCompassTextModel(_Loads, _models_decoder_mrope.CompassModel):
     config: CohereCompassTextConfig
@@ -4577,6 +5177,12 @@ class FlexOlmoModel(_Loads, _models_moe.Model):
 class FlexOlmoForCausalLM(_Loads, _models_moe.CausalLM):
     config: FlexOlmoConfig
 
+class FlintModel(_Loads, _models_moe.Model):
+    config: FlintConfig
+
+class FlintForCausalLM(_Loads, _models_moe.CausalLM):
+    config: FlintConfig
+
 class FNetModel(_Loads, _models_fnet.Model):
     config: FNetConfig
 
@@ -4805,6 +5411,12 @@ class GraniteMoeModel(_Loads, _models_moe.Model):
 class GraniteMoeForCausalLM(_Loads, _models_moe.GraniteCausalLM):
     config: GraniteMoeConfig
 
+class GraniteMoeSWAModel(_Loads, _models_moe_windows.GraniteModel):
+    config: GraniteMoeSWAConfig
+
+class GraniteMoeSWAForCausalLM(_Loads, _models_moe.GraniteCausalLM):
+    config: GraniteMoeSWAConfig
+
 class GraniteMoeSharedModel(_Loads, _models_moe.Model):
     config: GraniteMoeSharedConfig
 
@@ -4850,6 +5462,15 @@ class HunYuanDenseV1ForCausalLM(_Loads, _models_decoder.CausalLM):
 class HunYuanDenseV1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: HunYuanDenseV1Config
 
+class HunYuanMoEV1Model(_Loads, _models_moe_wirings.HunyuanModel):
+    config: HunYuanMoEV1Config
+
+class HunYuanMoEV1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: HunYuanMoEV1Config
+
+class HunYuanMoEV1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: HunYuanMoEV1Config
+
 class HunYuanVLTextModel(_Loads, _models_decoder_mrope.WholeAxisModel):
     config: HunYuanVLTextConfig
 
@@ -4877,6 +5498,15 @@ class Jais2Model(_Loads, _models_decoder.Model):
 class Jais2ForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Jais2Config
 
+class JetMoeModel(_Loads, _models_moe.Model):
+    config: JetMoeConfig
+
+class JetMoeForCausalLM(_Loads, _models_moe.CausalLM):
+    config: JetMoeConfig
+
+class JetMoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: JetMoeConfig
+
 class JinaEmbeddingsV3Model(_Loads, _models_nomic_bert.PooledModel):
     config: JinaEmbeddingsV3Config
 
@@ -4891,6 +5521,18 @@ class JinaEmbeddingsV3ForTokenClassification(_Loads, _heads.TokenClassification)
 
 class JinaEmbeddingsV3ForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: JinaEmbeddingsV3Config
+
+class Kolibri1Model(_Loads, _models_moe.Model):
+    config: Kolibri1Config
+
+class Kolibri1ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Kolibri1Config
+
+class LagunaModel(_Loads, _models_moe.Model):
+    config: LagunaConfig
+
+class LagunaForCausalLM(_Loads, _models_moe.CausalLM):
+    config: LagunaConfig
 
 class LayoutLMModel(_Loads, _models_bert.PooledModel):
     config: LayoutLMConfig
@@ -4946,6 +5588,12 @@ class LlamaForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class LlamaForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: LlamaConfig
 
+class Llama4TextModel(_Loads, _models_moe.Model):
+    config: Llama4TextConfig
+
+class Llama4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Llama4TextConfig
+
 class LongformerModel(_Loads, _models_longformer.LongModel):
     config: LongformerConfig
 
@@ -4963,6 +5611,24 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
+
+class LukeModel(_Loads, _models_luke.LukeModel):
+    config: LukeConfig
+
+class LukeForMaskedLM(_Loads, _models_luke.MaskedLM):
+    config: LukeConfig
+
+class LukeForSequenceClassification(_Loads, _models_luke.Classification):
+    config: LukeConfig
+
+class LukeForTokenClassification(_Loads, _models_luke.TokenLabels):
+    config: LukeConfig
+
+class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
+    config: LukeConfig
+
+class LukeForMultipleChoice(_Loads, _models_luke.Choice):
+    config: LukeConfig
 
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
@@ -5002,6 +5668,18 @@ class MegatronBertForPreTraining(_Loads, _models_bert_heads.PreTraining):
 
 class MegatronBertForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: MegatronBertConfig
+
+class MellumModel(_Loads, _models_moe.Model):
+    config: MellumConfig
+
+class MellumForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MellumConfig
+
+class MiMoV2FlashModel(_Loads, _models_moe.Model):
+    config: MiMoV2FlashConfig
+
+class MiMoV2FlashForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiMoV2FlashConfig
 
 class MiniCPM3Model(_Loads, _models_decoder.Model):
     config: MiniCPM3Config
@@ -5309,6 +5987,15 @@ class Phi3ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class Phi3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Phi3Config
 
+class PhimoeModel(_Loads, _models_moe_wirings.PhiModel):
+    config: PhimoeConfig
+
+class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
+    config: PhimoeConfig
+
+class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: PhimoeConfig
+
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
 
@@ -5573,6 +6260,15 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class TapasModel(_Loads, _models_bert.Model):
+    config: TapasConfig
+
+class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: TapasConfig
+
+class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: TapasConfig
+
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
 
@@ -5593,6 +6289,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
+    config: VisualBertConfig
+
+class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
+    config: VisualBertConfig
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
@@ -5720,9 +6422,17 @@ class BarthezTokenizer(PreTrainedTokenizerBase): ...
 
 BarthezTokenizerFast = BarthezTokenizer
 
+class BartphoTokenizer(PreTrainedTokenizerBase): ...
+
+BartphoTokenizerFast = BartphoTokenizer
+
 class BertGenerationTokenizer(PreTrainedTokenizerBase): ...
 
 BertGenerationTokenizerFast = BertGenerationTokenizer
+
+class BertJapaneseTokenizer(PreTrainedTokenizerBase): ...
+
+BertJapaneseTokenizerFast = BertJapaneseTokenizer
 
 class BertTokenizer(PreTrainedTokenizerBase): ...
 
@@ -5880,6 +6590,10 @@ class LongformerTokenizer(PreTrainedTokenizerBase): ...
 
 LongformerTokenizerFast = LongformerTokenizer
 
+class LukeTokenizer(PreTrainedTokenizerBase): ...
+
+LukeTokenizerFast = LukeTokenizer
+
 class LxmertTokenizer(PreTrainedTokenizerBase): ...
 
 LxmertTokenizerFast = LxmertTokenizer
@@ -5896,6 +6610,10 @@ class MBartTokenizer(PreTrainedTokenizerBase): ...
 
 MBartTokenizerFast = MBartTokenizer
 
+class MLukeTokenizer(PreTrainedTokenizerBase): ...
+
+MLukeTokenizerFast = MLukeTokenizer
+
 class MPNetTokenizer(PreTrainedTokenizerBase): ...
 
 MPNetTokenizerFast = MPNetTokenizer
@@ -5903,6 +6621,10 @@ MPNetTokenizerFast = MPNetTokenizer
 class MarianTokenizer(PreTrainedTokenizerBase): ...
 
 MarianTokenizerFast = MarianTokenizer
+
+class MarkupLMTokenizer(PreTrainedTokenizerBase): ...
+
+MarkupLMTokenizerFast = MarkupLMTokenizer
 
 class MgpstrTokenizer(PreTrainedTokenizerBase): ...
 
@@ -5927,6 +6649,10 @@ NougatTokenizerFast = NougatTokenizer
 class OpenAIGPTTokenizer(PreTrainedTokenizerBase): ...
 
 OpenAIGPTTokenizerFast = OpenAIGPTTokenizer
+
+class PLBartTokenizer(PreTrainedTokenizerBase): ...
+
+PLBartTokenizerFast = PLBartTokenizer
 
 class ParakeetTokenizer(PreTrainedTokenizerBase): ...
 
@@ -6016,9 +6742,17 @@ class VideoPrismTokenizer(PreTrainedTokenizerBase): ...
 
 VideoPrismTokenizerFast = VideoPrismTokenizer
 
+class VitsTokenizer(PreTrainedTokenizerBase): ...
+
+VitsTokenizerFast = VitsTokenizer
+
 class Wav2Vec2CTCTokenizer(PreTrainedTokenizerBase): ...
 
 Wav2Vec2CTCTokenizerFast = Wav2Vec2CTCTokenizer
+
+class Wav2Vec2PhonemeCTCTokenizer(PreTrainedTokenizerBase): ...
+
+Wav2Vec2PhonemeCTCTokenizerFast = Wav2Vec2PhonemeCTCTokenizer
 
 class WhisperTokenizer(PreTrainedTokenizerBase): ...
 

@@ -71,9 +71,9 @@ SIZES: dict[str, int] = {
         2**31,
     ),
 }
-LISTS = frozenset(
-    {"image_size", "patch_size", "intermediate_size", "attention_window"}
-)  # may have one value per axis or layer
+# Sizes that may have one value per axis or layer.
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "attention_window", "moe_topk"})
+FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # checked elsewhere, or of several types
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
@@ -377,7 +377,7 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
     """Bring each field to the type of its default (64.0 for 64, 1 for 1.0), or refuse it."""
     for key, default in (*COMMON.items(), *defaults.items()):
         value = config.__dict__[key]
-        if value is None or default is None or key in ("id2label", "label2id", "rope_parameters"):
+        if value is None or default is None or key in FREE:
             continue
         if isinstance(default, bool):
             if not isinstance(value, bool) and value not in (0, 1):

@@ -8,7 +8,6 @@ tasks, RuntimeError for weights, TypeError for arguments.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +140,8 @@ class GenerationError(AutoloadError, ValueError):
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known words most like `word`, best first."""
+    import difflib  # only where something went wrong
+
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.55)
 
 

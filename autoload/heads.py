@@ -433,6 +433,7 @@ class MultipleChoice(EncoderHead):
     """One score for each of several continuations: (batch, choices, seq) goes in, (batch, choices) comes out."""
 
     output_class = MultipleChoiceModelOutput
+    further_inputs: ClassVar[tuple[str, ...]] = ()  # that have the axis of choices too
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -461,6 +462,9 @@ class MultipleChoice(EncoderHead):
             None if x is None else x.flatten(0, 1)
             for x in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         )
+        for name in self.further_inputs:
+            if kwargs.get(name) is not None:
+                kwargs[name] = kwargs[name].flatten(0, 1)
         out = super().forward(*flat, return_dict=True, **kwargs)
         logits = out.logits.view(-1, given.shape[1])  # (batch, choices)
         loss = None if labels is None else token_loss(logits, labels)

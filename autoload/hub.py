@@ -7,7 +7,6 @@ The Hub's side is in `repository` (which file, from where), `hubcache` (the cach
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from autoload.errors import (
     NoSuchDirectory,
     RepositoryNotFound,
     RevisionNotFound,
+    nearest,
     reading,
 )
 
@@ -263,5 +263,5 @@ def _siblings(path: Path) -> str:
         return f" Its parent {parent} does not exist either."
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, names, n=1)
+    close = nearest(path.name, names, 1)
     return f" Did you mean {parent / close[0]}?" if close else ""

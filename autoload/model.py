@@ -218,7 +218,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
             if head.bias is not None:
                 _resize_rows(new.bias, head.bias, True, std)
             self.set_output_embeddings(new)
-            self.after_resize(count)
+        self.after_resize(count)
         self.config.get_text_config().vocab_size = count
         self.tie_weights()
         return table

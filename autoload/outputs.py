@@ -418,3 +418,85 @@ class XLNetForQuestionAnsweringSimpleOutput(ModelOutput):
     mems: States = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class BaseLukeModelOutputWithPooling(ModelOutput):
+    """LUKE's hidden states: of words, and of entities (batch, entities, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    entity_last_hidden_state: Tensor | None = None
+    entity_hidden_states: Any = None  # one per layer, None without entities
+
+
+@dataclass
+class LukeMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) and `entity_logits` (batch, entities, entity vocabulary) of LUKE."""
+
+    loss: Any = None
+    mlm_loss: Tensor | None = None
+    mep_loss: Tensor | None = None
+    logits: Tensor | None = None
+    entity_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of LUKE."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class VisualBertForPreTrainingOutput(ModelOutput):
+    """`prediction_logits` (batch, words + regions, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None

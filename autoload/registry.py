@@ -46,7 +46,9 @@ MODELS: dict[str, Row] = {
     "albert": Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
     "apertus": Row("decoder_plain", "Apertus", LM + " TokenClassification"),
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
+    "aria_text": Row("moe_wirings", "AriaText", LM),
     "axk1": Row("mla", "AXK1", LM_ST),
+    "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
@@ -54,9 +56,11 @@ MODELS: dict[str, Row] = {
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
+    "canine": Row("canine", "Canine", "Model SequenceClassification TokenClassification QuestionAnswering MultipleChoice"),
     "codegen": Row("gpt_rotary", "CodeGen", LM),
     "cohere": Row("decoder", "Cohere", LM),
     "cohere2": Row("decoder_windows", "Cohere2", LM),
+    "cohere2_moe": Row("moe_windows", "Cohere2Moe", LM),
     "cohere_compass_text": Row("decoder_mrope", "CohereCompassText", LM_S),
     "convbert": Row("electra", "ConvBert", ENCODER),
     "cosmos3_edge_text": Row("decoder_mrope", "Cosmos3EdgeText", "Model"),
@@ -85,6 +89,7 @@ MODELS: dict[str, Row] = {
     "falcon": Row("gpt_alibi", "Falcon", LM_STQ),
     "flaubert": Row("xlm", "Flaubert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "flex_olmo": Row("moe", "FlexOlmo", LM),
+    "flint": Row("moe_windows", "Flint", LM),
     "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
@@ -110,11 +115,13 @@ MODELS: dict[str, Row] = {
     "granite_docling_text": Row("decoder_mrope", "GraniteDoclingText", "Model"),
     "granite_swa": Row("decoder_windows", "GraniteSWA", LM),
     "granitemoe": Row("moe", "GraniteMoe", LM),
+    "granitemoe_swa": Row("moe_windows", "GraniteMoeSWA", LM),
     "granitemoeshared": Row("moe", "GraniteMoeShared", LM),
     "gte": Row("nomic_bert", "Gte", ENCODER_MST),
     "helium": Row("decoder_gated", "Helium", LM_ST),
     "hrm_text": Row("decoder_attention_gate", "HrmText", LM),
     "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
+    "hunyuan_v1_moe": Row("moe_wirings", "HunYuanMoEV1", LM_S),
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
     "hy_v3": Row("moe_sigmoid", "HYV3", LM),
     "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
@@ -122,14 +129,21 @@ MODELS: dict[str, Row] = {
     "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
     "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
     "jais2": Row("decoder_plain", "Jais2", LM),
+    "jetmoe": Row("moe_wirings", "JetMoe", LM_S),
     "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
+    "kolibri1": Row("moe_windows", "Kolibri1", LM),
+    "laguna": Row("moe_attention", "Laguna", LM),
     "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
     "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
     "lilt": Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "llama": Row("decoder", "Llama", LM_STQ),
+    "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
+    "mellum": Row("moe_windows", "Mellum", LM),
+    "mimo_v2_flash": Row("moe_attention", "MiMoV2Flash", LM),
     "minicpm3": Row("mla", "MiniCPM3", LM_S),
     "minimax_m2": Row("moe_sigmoid", "MiniMaxM2", LM),
     "ministral": Row("decoder_windows", "Ministral", LM_STQ),
@@ -156,6 +170,7 @@ MODELS: dict[str, Row] = {
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
+    "phimoe": Row("moe_wirings", "Phimoe", LM_S),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
@@ -175,8 +190,10 @@ MODELS: dict[str, Row] = {
     "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
+    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
+    "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
@@ -204,6 +221,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("gemma4_unified_text", "CausalLM"): "Gemma4UnifiedForCausalLM",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
+    ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
@@ -331,9 +349,18 @@ def _built_in_config(model_type: str) -> type[PreTrainedConfig]:
     with _lock:
         if model_type not in _config_classes:
             row = MODELS[model_type]
-            spec = importlib.import_module(f"autoload.configs.{row.family}").CONFIGS[model_type]
+            spec = _entry(f"autoload.configs.{row.family}", "CONFIGS", model_type)
             _config_classes[model_type] = make_config_class((row.config or row.prefix) + "Config", model_type, spec)
         return _config_classes[model_type]
+
+
+def _entry(module: str, table: str, model_type: str) -> Any:
+    """What a family's file says of a type; a row of `MODELS` without it is a mistake in this package."""
+    entries = getattr(importlib.import_module(module), table)
+    if model_type not in entries:
+        path = module.replace(".", "/") + ".py"
+        raise LookupError(f"MODELS has a row for {model_type!r}, but {table} of {path} has no entry for it. Add one.")
+    return entries[model_type]
 
 
 def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
@@ -405,7 +432,7 @@ def _built_in(model_type: str, task: str) -> type:
             _classes[key] = _built_in(owner, task)
         if key not in _classes:
             family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")
-            variant = family.VARIANTS[model_type]
+            variant = _entry(f"autoload.models.{MODELS[model_type].family}", "VARIANTS", model_type)
             head = variant.heads.get(task) or family.TASKS[task]
             name = class_name(model_type, task)
             members: dict[str, Any] = {

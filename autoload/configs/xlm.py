@@ -36,15 +36,15 @@ XLM = dict(
     eos_token_id=1,
     tie_word_embeddings=True,
 )
-NAMES = {
-    "hidden_size": "emb_dim",
-    "num_attention_heads": "n_heads",
-    "num_hidden_layers": "n_layers",
-    "n_words": "vocab_size",
-    "bos_index": "bos_token_id",
-    "eos_index": "eos_token_id",
-    "pad_index": "pad_token_id",
-}
+NAMES = dict(
+    n_words="vocab_size",
+    hidden_size="emb_dim",
+    num_hidden_layers="n_layers",
+    num_attention_heads="n_heads",
+    pad_index="pad_token_id",
+    bos_index="bos_token_id",
+    eos_index="eos_token_id",
+)
 
 CONFIGS = {
     "xlm": ConfigSpec(XLM, aliases=NAMES),

@@ -78,7 +78,7 @@ class Draft:
             prompt_lookup_num_tokens=None,
         )
         if threshold is not None:
-            self.settings.assistant_confidence_threshold = threshold
+            self.settings.update(assistant_confidence_threshold=threshold)
         self.inputs = self._inputs(run, prompt)
 
     def _inputs(self, run: Run, prompt: Tensor) -> dict[str, Any]:

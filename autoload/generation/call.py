@@ -21,6 +21,9 @@ def generate(
 ) -> Any:
     """See `GenerationMixin.generate`; `kwargs` are its keywords, `call` its other arguments."""
     _check_call(call, custom_generate)
+    if given is not None and not isinstance(given, GenerationConfig):
+        text = f"generate: generation_config is {type(given).__name__}, expected a GenerationConfig."
+        raise ArgumentError(text, name="generation_config")
     own = model.generation_config if model.generation_config is not None else GenerationConfig()
     own_limits = any(
         source is not None
@@ -92,7 +95,7 @@ def _start(
             mask_length = input_ids.shape[1]  # an assistant always gets the whole text
     else:
         if name == "inputs_embeds":
-            settings.use_cache = True  # or later passes would have to know both embeddings and tokens
+            settings.update(use_cache=True)  # or later passes would have to know both embeddings and tokens
         mask_length = _mask_and_positions(model, prompt, name, kwargs, accepted, eos, pad)
         input_ids = prompt if name == "input_ids" else kwargs.pop("input_ids")
     if (times := max(settings.num_beams, settings.num_return_sequences)) > 1:

@@ -105,6 +105,9 @@ class Run:
     streamer: Any = None
     decode: Callable[..., Any] | None = None
 
+    def __post_init__(self) -> None:
+        self.device = self.model.device
+
     @property
     def cache(self) -> Any:
         return self.inputs.kwargs.get("past_key_values")
@@ -119,13 +122,16 @@ class Run:
         prepared = model.prepare_inputs_for_generation(
             input_ids, next_sequence_length=new, is_first_iteration=first, **self.inputs.after(made)
         )
-        if self.decode is not None and new == 1:  # strides are part of what was compiled
-            prepared = {
-                k: v.clone(memory_format=torch.contiguous_format) if k in STEP else v for k, v in prepared.items()
-            }
-            out = self.decode(**prepared, **more, return_dict=True)
+        prepared |= more
+        if input_ids.device != self.device and self.device.type != "meta":  # meta: parts are loaded when they run
+            prepared = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in prepared.items()}
+        if self.decode is not None and new == 1:
+            for name in STEP:  # strides are part of what was compiled
+                if isinstance(prepared.get(name), Tensor):
+                    prepared[name] = prepared[name].clone(memory_format=torch.contiguous_format)
+            out = self.decode(**prepared, return_dict=True)
         else:
-            out = model(**{**prepared, **more}, return_dict=True)
+            out = model(**prepared, return_dict=True)
         cache = out.get("past_key_values")
         if cache is not None:
             self.inputs.kwargs["past_key_values"] = cache

@@ -248,9 +248,11 @@ def decoder_mask(
     """
     if attention_mask is not None and attention_mask.dim() == 4:
         return Mask(attention_mask)
-    beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
-    limit = window or chunk
-    narrow = limit is not None and (beyond or keys > limit or (chunk is not None and key_start > 0))
+    # A static cache: keys that are not written yet must be hidden.
+    beyond = isinstance(query_start, Tensor) or query_start + queries < key_start + keys
+    narrow = window is not None and (beyond or keys > window)
+    if chunk is not None:
+        narrow = beyond or key_start // chunk != (key_start + keys - 1) // chunk
     padding = None if all_true(attention_mask) else attention_mask
     packed = _packed(position_ids, queries) if attention_mask is None and not beyond and query_start == 0 else None
     if padding is None and packed is None and not narrow and not beyond:

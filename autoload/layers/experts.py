@@ -56,10 +56,7 @@ class Experts(nn.Module):
             (tokens, dim).
         """
         picks = chosen.shape[1]
-        order = chosen.flatten().argsort(stable=True)
-        numbers = chosen.flatten()[order]
-        ends = torch.searchsorted(numbers, torch.arange(self.count, device=x.device), right=True)
-        groups = Groups(numbers, ends, self.config._experts_implementation)
+        order, groups = by_expert(chosen, self.count, self.config)
         rows = self.narrow(self.gate(self.widen(x[order // picks], groups)), groups)  # (tokens * k, dim)
         rows = rows * weights.flatten()[order, None]
         return rows[order.argsort()].unflatten(0, (-1, picks)).sum(1).to(x.dtype)
@@ -73,6 +70,37 @@ class Experts(nn.Module):
 
     def narrow(self, x: Tensor, groups: Groups) -> Tensor:
         return product(x, self.down_proj.transpose(1, 2), groups)
+
+
+class TransposedExperts(Experts):
+    """Matrices (experts, in, out)."""
+
+    def make_weights(self, dim: int) -> None:
+        self.gate_up_proj = nn.Parameter(torch.empty(self.count, dim, 2 * self.wide))
+        self.down_proj = nn.Parameter(torch.empty(self.count, self.wide, dim))
+
+    def widen(self, x: Tensor, groups: Groups) -> Tensor:
+        return product(x, self.gate_up_proj, groups)
+
+    def narrow(self, x: Tensor, groups: Groups) -> Tensor:
+        return product(x, self.down_proj, groups)
+
+
+def by_expert(chosen: Tensor, count: int, config: Any) -> tuple[Tensor, Groups]:
+    """The pairs of a token and its expert, sorted by expert.
+
+    Args:
+        chosen: (tokens, k), numbers of experts.
+        count: of experts.
+        config: of the model; says how to multiply.
+
+    Returns:
+        Places of the pairs in `chosen`, flattened; what `product` wants to know of them.
+    """
+    order = chosen.flatten().argsort(stable=True)
+    numbers = chosen.flatten()[order]
+    ends = torch.searchsorted(numbers, torch.arange(count, device=chosen.device), right=True)
+    return order, Groups(numbers, ends, config._experts_implementation)
 
 
 class Routed(nn.Module):

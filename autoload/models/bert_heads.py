@@ -97,6 +97,14 @@ class ClsHeads(nn.Module):
             self.seq_relationship = nn.Linear(config.hidden_size, 2)
 
 
+def resized(bias: nn.Parameter, count: int) -> nn.Parameter:
+    """The bias for another number of tokens; new ones get the mean."""
+    with torch.no_grad():
+        new = bias.float().mean().to(bias.dtype).repeat(count)
+        new[: len(bias)] = bias[:count]
+    return nn.Parameter(new, bias.requires_grad)
+
+
 class TiedHead(Head):
     """Ties a decoder and its bias, wherever they are."""
 

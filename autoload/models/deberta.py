@@ -22,7 +22,7 @@ from autoload.losses import classification_loss
 from autoload.model import Variant
 from autoload.models import bert_heads
 from autoload.models.bert import Attention, Embeddings, Encoder, Layer, Model, Spec
-from autoload.models.bert_heads import ClsHeads, SizedPredictions, TiedHead
+from autoload.models.bert_heads import ClsHeads, SizedPredictions, TiedHead, resized
 from autoload.outputs import MaskedLMOutput
 
 
@@ -320,6 +320,11 @@ class MaskedLM(TiedHead, MaskedLMHead):
 
     def get_output_embeddings(self) -> nn.Module | None:
         return super().get_output_embeddings() if self.legacy else None
+
+    def after_resize(self, count: int) -> None:
+        if self.legacy:
+            return super().after_resize(count)
+        self.lm_predictions.lm_head.bias = resized(self.lm_predictions.lm_head.bias, count)
 
     def scores(self, out: Any) -> Tensor:
         if self.legacy:

@@ -68,8 +68,8 @@ def layer_kinds(config: Any) -> list[str]:
 def norm_eps(config: Any) -> float:
     """The constant of the norms, by whichever name the type has it."""
     for name in ("rms_norm_eps", "layer_norm_eps", "norm_eps", "norm_epsilon", "layernorm_epsilon"):
-        if hasattr(config, name):
-            return getattr(config, name)
+        if (eps := getattr(config, name, None)) is not None:
+            return eps
     return 1e-5
 
 
@@ -134,7 +134,8 @@ class Attention(nn.Module):
         q, k, v = self.project(x)
         if self.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k, v = (t.unflatten(-1, (-1, self.dim)) for t in (q, k, v))  # (batch, seq, heads, dim)
+        q, k = q.unflatten(-1, (-1, self.dim)), k.unflatten(-1, (-1, self.dim))  # (batch, seq, heads, dim)
+        v = v.unflatten(-1, (self.kv_heads, -1))
         q, k = self.normalise(q, k)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (batch, heads, seq, dim)
         q, k = self.place(q, k, context)

@@ -141,7 +141,7 @@ class Glm4Layer(decoder.Layer):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.add(x, self.post_self_attn_layernorm(self.self_attn(self.input_layernorm(x), context)))
-        return self.add(x, self.post_mlp_layernorm(self.mlp(self.post_attention_layernorm(x))))
+        return self.add(x, self.post_mlp_layernorm(self.feed(self.post_attention_layernorm(x), context)))
 
 
 class PeriLayer(decoder.Layer):

@@ -207,6 +207,9 @@ class MaskedLM(MaskedLMHead):
     def _tied_weights_keys(self) -> dict[str, str]:
         return {"lm_head.decoder.weight": "esm.embeddings.word_embeddings.weight"}
 
+    def after_resize(self, count: int) -> None:
+        self.lm_head.bias = bert_heads.resized(self.lm_head.bias, count)
+
     def scores(self, out: Any) -> Tensor:
         return self.lm_head(out.last_hidden_state)
 

@@ -46,6 +46,14 @@ class Model(decoder.Model):
         return masks
 
 
+def esmc_norm(size: int, eps: float) -> nn.LayerNorm:
+    return nn.LayerNorm(size)  # whatever the configuration says
+
+
+def esmc_unbiased_norm(size: int, eps: float) -> nn.LayerNorm:
+    return nn.LayerNorm(size, bias=False)
+
+
 class EsmcModel(Model):
     """ESM C; `sequence_id` (batch, seq) tells chains apart that must not see each other."""
 
@@ -203,7 +211,7 @@ class TokenLabels(TokenClassification):
 
 
 def llama(c: Any) -> Spec:
-    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias, bidirectional=True)
+    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias)
 
 
 VARIANTS = {
@@ -215,14 +223,13 @@ VARIANTS = {
     ),
     "esmc": Variant(
         lambda c: Spec(
-            norm=lambda size, eps: nn.LayerNorm(size),
+            norm=esmc_norm,
             qk_norm="full",
-            qk_norm_class=lambda size, eps: nn.LayerNorm(size, bias=False),
+            qk_norm_class=esmc_unbiased_norm,
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             mlp_bias=c.mlp_bias,
             residual_scale=(c.num_hidden_layers / 36) ** -0.5,
-            bidirectional=True,
         ),
         heads={
             "Model": EsmcModel,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -261,7 +261,8 @@ class Model(decoder.Model):
         return {"router_logits": []}
 
     def result(self, out: Any, context: Context, output_router_logits: bool | None = None, **kwargs: Any) -> Any:
-        wanted = self.config.output_router_logits if output_router_logits is None else output_router_logits
+        usual = getattr(self.config, "output_router_logits", False)
+        wanted = usual if output_router_logits is None else output_router_logits
         scores = tuple(context.extra["router_logits"]) if wanted else None
         return MoeModelOutputWithPast(
             out.last_hidden_state, out.past_key_values, out.hidden_states, out.attentions, scores
@@ -270,6 +271,8 @@ class Model(decoder.Model):
 
 class CausalLM(decoder.CausalLM):
     """Scores of the next token, and of the experts where they are asked for."""
+
+    balances: ClassVar[bool] = True  # whether the experts' loss counts, where the configuration has a share for it
 
     def forward(
         self,
@@ -292,21 +295,11 @@ class CausalLM(decoder.CausalLM):
                 configuration has `router_aux_loss_coef`, also a loss that is small when experts are used evenly. It is
                 added to the loss of the labels.
         """
-        out = super().forward(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            labels,
-            use_cache,
-            logits_to_keep,
-            return_dict=True,
-            output_router_logits=output_router_logits,
-            **kwargs,
-        )
-        share = getattr(self.config, "router_aux_loss_coef", None)
-        if out.router_logits and share is not None:
+        inputs = (input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, labels, use_cache)
+        kwargs |= dict(return_dict=True, output_router_logits=output_router_logits)
+        out = super().forward(*inputs, logits_to_keep, **kwargs)
+        share = getattr(self.config, "router_aux_loss_coef", getattr(self.config, "aux_loss_coef", None))
+        if out.router_logits and self.balances and share is not None:
             balance = balance_loss(out.router_logits, expert_picks(self.config), attention_mask)
             out = replace(out, aux_loss=balance, loss=None if out.loss is None else out.loss + share * balance)
         return finish(out, return_dict, self.config)

@@ -122,7 +122,8 @@ class Model(PreTrainedModel):
         if attention_mask is None:
             if lengths is None and input_ids is not None:
                 lengths = (input_ids != config.pad_token_id).sum(1)
-            attention_mask = torch.lt(places, x.shape[1] if lengths is None else lengths[:, None])
+            ends = x.new_full((len(x),), x.shape[1], dtype=torch.long) if lengths is None else lengths
+            attention_mask = torch.lt(places, ends[:, None])
         x = x + self.position_embeddings(places if position_ids is None else position_ids)
         if langs is not None and self.speaks:
             x = x + self.lang_embeddings(langs)
@@ -137,7 +138,7 @@ class Model(PreTrainedModel):
         context.extra["real"] = real
         seen = [x]
         for i in range(config.n_layers):
-            x = self.run(_Layer(self, i), x, context)
+            x = self.run(_Layer(self, i), x, context)  # type: ignore[arg-type]
             seen.append(x)
         shown = None if context.attentions is None else tuple(context.attentions)
         return finish(BaseModelOutput(x, tuple(seen) if states else None, shown), return_dict, config)

@@ -62,8 +62,8 @@ class RelativeAttention(nn.Module):
         out, weights = self.look(self.project(h, self.q), k, v, r, context.masks["content"], context)
         h = self.add(h, out)
         if g is None:
-            if context.attentions is not None and weights is not None:
-                context.attentions.append(weights)
+            if context.attentions is not None:
+                context.attentions.append(weights)  # type: ignore[arg-type]
             return h, None
         q, targets = self.project(g, self.q), extra["target_mapping"]
         if targets is None:

@@ -157,6 +157,15 @@ LAYOUT = {"only_label_first_subword": True, "pad_token_label": -100}
 
 RECIPES: dict[str, Recipe] = {
     "AlbertTokenizer": ALBERT,
+    "BarthezTokenizer": XLM_R,
+    "BartphoTokenizer": Recipe(
+        files={"vocab_file": "sentencepiece.bpe.model", "monolingual_vocab_file": "dict.txt"},
+        tokens=FAIRSEQ,
+        single="cls $A sep",
+        pair="cls $A sep sep $B sep",
+        base="autoload.text.marian:BartphoTokenizer",
+    ),
+    "BartTokenizer": ROBERTA,
     "BertGenerationTokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
@@ -164,11 +173,21 @@ RECIPES: dict[str, Recipe] = {
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
     ),
+    "BertJapaneseTokenizer": BERT._replace(
+        build="pipelines:bert_japanese",
+        names=PLAIN,
+        defaults={"do_lower_case": False, "word_tokenizer_type": "basic", "subword_tokenizer_type": "wordpiece"},
+    ),
+    "BertTokenizer": BERT,
     "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
+    "BigBirdTokenizer": BIG_BIRD,
     "BlenderbotSmallTokenizer": Recipe(
         files=VOCAB_MERGES,
         tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
         base="autoload.text.subwords:BlenderbotSmallTokenizer",
+    ),
+    "BlenderbotTokenizer": ROBERTA._replace(
+        single="$A sep", pair="$A $B sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "ByT5Tokenizer": Recipe(
         tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
@@ -177,9 +196,7 @@ RECIPES: dict[str, Recipe] = {
         defaults={"extra_ids": 125},
         base="autoload.text.bytewise:ByT5Tokenizer",
     ),
-    "CTRLTokenizer": Recipe(
-        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
-    ),
+    "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
     "CanineTokenizer": Recipe(
         tokens=_tokens(bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"),
         single="cls $A sep",
@@ -187,97 +204,6 @@ RECIPES: dict[str, Recipe] = {
         names=["input_ids", "attention_mask", "token_type_ids"],
         defaults={"model_max_length": 2048},
         base="autoload.text.bytewise:CanineTokenizer",
-    ),
-    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
-    "EsmTokenizer": Recipe(
-        files=VOCAB_TXT,
-        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
-        single="cls $A eos",
-        pair="cls $A eos $B eos",
-        base="autoload.text.lookup:EsmTokenizer",
-    ),
-    "GPTSw3Tokenizer": Recipe(
-        build="sentencepiece:gpt_sw3",
-        base="autoload.text.pieces:PieceTokenizer",
-        files=SPIECE,
-        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
-        fixed=True,
-    ),
-    "M2M100Tokenizer": Recipe(
-        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
-        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
-        base="autoload.text.marian:M2M100Tokenizer",
-    ),
-    "MarianTokenizer": Recipe(
-        files={
-            "source_spm": "source.spm",
-            "target_spm": "target.spm",
-            "vocab_file": "vocab.json",
-            "target_vocab_file": "target_vocab.json",
-        },
-        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
-        single="$A eos",
-        pair="$A $B eos",
-        defaults={"model_max_length": 512},
-        base="autoload.text.marian:MarianTokenizer",
-    ),
-    "MgpstrTokenizer": Recipe(
-        files={"vocab_file": "vocab.json"},
-        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
-        base="autoload.text.lookup:MgpstrTokenizer",
-    ),
-    "PerceiverTokenizer": Recipe(
-        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
-        single="cls $A sep",
-        pair="cls $A sep $B sep",
-        defaults={"model_max_length": 2048},
-        base="autoload.text.bytewise:PerceiverTokenizer",
-    ),
-    "PhobertTokenizer": PHOBERT,
-    "ProphetNetTokenizer": BERT._replace(
-        files={"vocab_file": "prophetnet.tokenizer"},
-        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
-        single="$A sep",
-        pair="$A sep $B:1 sep:1",
-        names=PLAIN,
-    ),
-    "SiglipTokenizer": Recipe(
-        build="sentencepiece:siglip",
-        base="autoload.text.pieces:PieceTokenizer",
-        files=SPIECE,
-        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
-        single="$A eos",
-        pair="$A eos $B eos",
-        fixed=True,
-        strip_named=True,
-        defaults={"do_lower_case": True, "model_max_length": 64},
-    ),
-    "Speech2TextTokenizer": Recipe(
-        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
-        tokens={**SENTENCE, "pad_token": "<pad>"},
-        base="autoload.text.marian:Speech2TextTokenizer",
-    ),
-    "SpeechT5Tokenizer": Recipe(
-        build="sentencepiece:plain",
-        base="autoload.text.pieces:PieceTokenizer",
-        files={"vocab_file": "spm_char.model"},
-        tokens={**SENTENCE, "pad_token": "<pad>"},
-        single="$A eos",
-        pair="$A $B eos",
-        fixed=True,
-    ),
-    "Wav2Vec2CTCTokenizer": Recipe(
-        files={"vocab_file": "vocab.json"},
-        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
-        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
-        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
-    ),
-    "BarthezTokenizer": XLM_R,
-    "BartTokenizer": ROBERTA,
-    "BertTokenizer": BERT,
-    "BigBirdTokenizer": BIG_BIRD,
-    "BlenderbotTokenizer": ROBERTA._replace(
-        single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "CLIPTokenizer": Recipe(
         build="pipelines:clip",
@@ -290,7 +216,6 @@ RECIPES: dict[str, Recipe] = {
         defaults={"trim_offsets": False},
         base="autoload.text.clip:CLIPTokenizer",
     ),
-    "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
     "CodeGenTokenizer": GPT2._replace(base="autoload.text.codegen:CodeGenTokenizer"),
     "CodeLlamaTokenizer": LLAMA._replace(
         tokens={
@@ -316,9 +241,9 @@ RECIPES: dict[str, Recipe] = {
         defaults={"add_prefix_space": False},
     ),
     "ConvBertTokenizer": BERT,
-    "DPRContextEncoderTokenizer": BERT,
-    "DPRQuestionEncoderTokenizer": BERT,
-    "DPRReaderTokenizer": BERT,
+    "CTRLTokenizer": Recipe(
+        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
+    ),
     "DebertaTokenizer": Recipe(
         build="pipelines:bytelevel",
         files=VOCAB_MERGES,
@@ -340,10 +265,21 @@ RECIPES: dict[str, Recipe] = {
         names=["input_ids", "attention_mask", "token_type_ids"],
         defaults={"do_lower_case": False, "split_by_punct": False},
     ),
+    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
     "DistilBertTokenizer": BERT._replace(names=PLAIN),
+    "DPRContextEncoderTokenizer": BERT,
+    "DPRQuestionEncoderTokenizer": BERT,
+    "DPRReaderTokenizer": BERT,
     "ElectraTokenizer": BERT,
     "EsmcTokenizer": Recipe(
         tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>", chain_break="|")
+    ),
+    "EsmTokenizer": Recipe(
+        files=VOCAB_TXT,
+        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
+        single="cls $A eos",
+        pair="cls $A eos $B eos",
+        base="autoload.text.lookup:EsmTokenizer",
     ),
     "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
     "FunnelTokenizer": BERT._replace(
@@ -351,9 +287,16 @@ RECIPES: dict[str, Recipe] = {
         single="cls:2 $A sep",
         pair="cls:2 $A sep $B:1 sep:1",
     ),
+    "GemmaTokenizer": GEMMA,
     "GPT2Tokenizer": GPT2,
     "GPTNeoXTokenizer": NEOX,
-    "GemmaTokenizer": GEMMA,
+    "GPTSw3Tokenizer": Recipe(
+        build="sentencepiece:gpt_sw3",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
+        fixed=True,
+    ),
     "HerbertTokenizer": Recipe(
         build="pipelines:herbert",
         files=VOCAB_MERGES,
@@ -362,7 +305,6 @@ RECIPES: dict[str, Recipe] = {
         pair="cls $A sep $B:1 sep:1",
         fixed=True,
     ),
-    "LEDTokenizer": ROBERTA,
     "LasrTokenizer": T5,
     "LayoutLMTokenizer": BERT,
     "LayoutLMv2Tokenizer": BERT._replace(
@@ -396,15 +338,43 @@ RECIPES: dict[str, Recipe] = {
             "pad_token_box": [0, 0, 0, 0],
         },
     ),
+    "LEDTokenizer": ROBERTA,
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
+    "LukeTokenizer": ROBERTA,
     "LxmertTokenizer": BERT,
+    "M2M100Tokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        base="autoload.text.marian:M2M100Tokenizer",
+    ),
+    "MarianTokenizer": Recipe(
+        files={
+            "source_spm": "source.spm",
+            "target_spm": "target.spm",
+            "vocab_file": "vocab.json",
+            "target_vocab_file": "target_vocab.json",
+        },
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A $B eos",
+        defaults={"model_max_length": 512},
+        base="autoload.text.marian:MarianTokenizer",
+    ),
+    "MarkupLMTokenizer": ROBERTA._replace(names=TYPES),
     "MBart50Tokenizer": MBART._replace(
         build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
         base="autoload.text.translation:MBart50Tokenizer",
     ),
     "MBartTokenizer": MBART,
+    "MgpstrTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
+        base="autoload.text.lookup:MgpstrTokenizer",
+    ),
+    "MLukeTokenizer": XLM_R,
+    "MobileBertTokenizer": BERT,
     "MPNetTokenizer": BERT._replace(
         tokens={**FAIRSEQ, "unk_token": "[UNK]"},
         single="cls $A sep",
@@ -412,7 +382,6 @@ RECIPES: dict[str, Recipe] = {
         lstrip_mask=True,
         names=PLAIN,
     ),
-    "MobileBertTokenizer": BERT,
     "MvpTokenizer": ROBERTA,
     "NllbTokenizer": Recipe(
         build="sentencepiece:nllb",
@@ -446,8 +415,28 @@ RECIPES: dict[str, Recipe] = {
         fixed=True,
         defaults={"offset": 103},
     ),
+    "PerceiverTokenizer": Recipe(
+        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:PerceiverTokenizer",
+    ),
     "Phi3Tokenizer": LLAMA,
+    "PhobertTokenizer": PHOBERT,
+    "PLBartTokenizer": MBART._replace(
+        build="sentencepiece:plbart",
+        base="autoload.text.translation:PLBartTokenizer",
+        defaults={"language_codes": "base"},
+    ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
+    "ProphetNetTokenizer": BERT._replace(
+        files={"vocab_file": "prophetnet.tokenizer"},
+        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
+        single="$A sep",
+        pair="$A sep $B:1 sep:1",
+        names=PLAIN,
+    ),
     "Qwen2Tokenizer": QWEN2,
     "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
     "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
@@ -466,6 +455,31 @@ RECIPES: dict[str, Recipe] = {
         base="autoload.text.translation:SeamlessM4TTokenizer",
     ),
     "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
+    "SiglipTokenizer": Recipe(
+        build="sentencepiece:siglip",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        fixed=True,
+        strip_named=True,
+        defaults={"do_lower_case": True, "model_max_length": 64},
+    ),
+    "Speech2TextTokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        base="autoload.text.marian:Speech2TextTokenizer",
+    ),
+    "SpeechT5Tokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files={"vocab_file": "spm_char.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        single="$A eos",
+        pair="$A $B eos",
+        fixed=True,
+    ),
     "SplinterTokenizer": BERT._replace(
         tokens={**BRACKETS, "question_token": "[QUESTION]"},
         pair="cls $A [QUESTION] . sep $B:1 sep:1",
@@ -485,6 +499,24 @@ RECIPES: dict[str, Recipe] = {
         defaults={"extra_ids": 0, **LAYOUT, "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0]},
     ),
     "VideoPrismTokenizer": T5._replace(single="$A", pair="$A $B"),
+    "VitsTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(pad="<pad>", unk="<unk>"),
+        defaults={"add_blank": True, "normalize": True, "phonemize": True, "is_uroman": False, "language": None},
+        base="autoload.text.speech:VitsTokenizer",
+    ),
+    "Wav2Vec2CTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
+        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
+        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
+    ),
+    "Wav2Vec2PhonemeCTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "phone_delimiter_token": " "},
+        defaults={"do_phonemize": True, "phonemizer_lang": "en-us", "phonemizer_backend": "espeak"},
+        base="autoload.text.speech:Wav2Vec2PhonemeCTCTokenizer",
+    ),
     "WhisperTokenizer": Recipe(
         build="pipelines:bytelevel",
         files=VOCAB_MERGES,

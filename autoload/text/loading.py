@@ -316,8 +316,8 @@ def check_added(tokenizer: Any, added: dict[int, AddedToken]) -> None:
     """
     size = len(tokenizer)
     for index, token in added.items():
-        if index >= size and token.content:
-            found = tokenizer._rust.token_to_id(token.content)
+        found = tokenizer._rust.token_to_id(token.content) if index >= size else index
+        if found != index and token.content:
             raise ConfigError(
                 f"added_tokens_decoder[{str(index)!r}]",
                 token.content,

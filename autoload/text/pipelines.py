@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from autoload.errors import CorruptFile, reading
+from autoload.errors import CorruptFile, TokenizerError, reading
 from autoload.hub import read_json
 
 GPT4_SPLIT = (
@@ -221,4 +221,29 @@ def wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     rust.decoder = decoders.WordPiece(prefix=prefix)
+    return rust
+
+
+JAPANESE = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
+
+
+def bert_japanese(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
+    """Japanese BERT on text with spaces between words; other ways of finding words need packages.
+
+    Raises:
+        TokenizerError: the tokenizer wants one of these; it is named.
+    """
+    words = settings.get("word_tokenizer_type") or "basic"
+    if settings.get("do_word_tokenize", True) and words != "basic":
+        package = JAPANESE.get(words, "?")
+        raise TokenizerError(
+            f"word_tokenizer_type={words!r} needs the package `{package}`, which is not supported: split texts into words "
+            "with it beforehand and pass word_tokenizer_type='basic'.",
+            field="word_tokenizer_type",
+        )
+    settings = {"do_lower_case": False, **settings, "tokenize_chinese_chars": False}
+    rust = wordpiece(files, settings)
+    if settings.get("subword_tokenizer_type") == "character":
+        single = pre_tokenizers.Split(Regex(r"\S"), "isolated")
+        rust.pre_tokenizer = pre_tokenizers.Sequence([rust.pre_tokenizer, single])
     return rust

@@ -126,7 +126,10 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
     # -- vocabulary -------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._id_count + sum(index >= self._id_count for index in self._added_tokens)
+        count = self._id_count
+        return count + sum(
+            index >= count and self._piece_id(token.content) is None for index, token in self._added_tokens.items()
+        )
 
     def get_vocab(self) -> dict[str, int]:
         """Token -> id, added tokens included."""

@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 SHAPES: dict[str, tuple[dict[str, Any], torch.dtype]] = {
     "gpt2": (dict(vocab_size=50257, n_embd=768, n_layer=12, n_head=12, n_positions=1024), torch.float32),
@@ -31,7 +32,11 @@ SHAPES: dict[str, tuple[dict[str, Any], torch.dtype]] = {
         torch.bfloat16,
     ),
 }
-PROMPT, NEW, ROUNDS = 16, 48, 5
+NARROW: dict[str, dict[str, Any]] = {  # as many layers, hardly any arithmetic: what is left is overhead
+    "gpt2": dict(vocab_size=99, n_embd=48),
+    "llama": dict(vocab_size=99, hidden_size=48, intermediate_size=64),
+}
+PROMPT, NEW, ROUNDS = 16, 16, 5
 
 
 def matrices(model: nn.Module) -> list[nn.Module]:
@@ -39,59 +44,40 @@ def matrices(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D"]
 
 
-def bound(model: nn.Module) -> Callable[[], float]:
-    """Seconds per token of bare matrix-vector products."""
-    layers = [m for m in matrices(model)]
-    weights = [m.weight.detach() if isinstance(m, nn.Linear) else m.weight.detach().T for m in layers]
+def products(model: nn.Module, multiply: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], float]:
+    """Seconds per token of bare products of every matrix (out, in) with a vector."""
+    weights = [m.weight.detach() if isinstance(m, nn.Linear) else m.weight.detach().T for m in matrices(model)]
     vectors = [torch.randn(w.shape[1], dtype=w.dtype) for w in weights]
 
     def once() -> float:
         start = time.perf_counter()
         for _ in range(NEW):
             for w, x in zip(weights, vectors, strict=True):
-                torch.mv(w, x)
+                multiply(w, x)
         return (time.perf_counter() - start) / NEW
 
     return once
 
 
-def linears(model: nn.Module) -> Callable[[], float]:
-    """The same through the modules themselves, so that the cost of their kernel shows."""
-    pairs = [(m, torch.randn(1, 1, _width(m), dtype=m.weight.dtype)) for m in matrices(model)]
-
-    @torch.no_grad()
-    def once() -> float:
-        start = time.perf_counter()
-        for _ in range(NEW):
-            for m, x in pairs:
-                m(x)
-        return (time.perf_counter() - start) / NEW
-
-    return once
-
-
-def _width(m: Any) -> int:
-    return m.weight.shape[1] if isinstance(m, nn.Linear) else m.weight.shape[0]
-
-
-def decoding(model: Any) -> Callable[[], float]:
+def decoding(model: Any, clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
     """Seconds per token of generate(); the pass over the prompt is taken off."""
     ids = torch.arange(3, 3 + PROMPT)[None]
 
     def timed(count: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False, eos_token_id=None
         )
         assert out.shape[1] == PROMPT + count
-        return time.perf_counter() - start
+        return clock() - start
 
     return lambda: (timed(NEW + 1) - timed(1)) / NEW
 
 
-def build(kind: str, reference: bool) -> Any:
-    """A model with random weights; both libraries get the same ones."""
+def build(kind: str, reference: bool, **narrow: Any) -> Any:
+    """A model with random weights."""
     fields, dtype = SHAPES[kind]
+    fields = fields | narrow
     if reference:
         from transformers import AutoConfig, AutoModelForCausalLM
     else:
@@ -103,8 +89,8 @@ def run(kind: str) -> None:
     ours, theirs = build(kind, False), build(kind, True)
     theirs.load_state_dict(ours.state_dict(), strict=False)
     timers = {
-        "bare products": bound(ours),
-        "modules alone": linears(ours),
+        "products, mv": products(ours, torch.mv),
+        "products, linear": products(ours, lambda w, x: F.linear(x[None], w)),
         "autoload": decoding(ours),
         "reference": decoding(theirs),
     }
@@ -114,18 +100,28 @@ def run(kind: str) -> None:
             seconds = timer()
             if turn:  # the first turn warms up
                 times[name].append(seconds)
-    limit = median(times["bare products"])
-    fields, dtype = SHAPES[kind]
+    best = {name: median(values) for name, values in times.items()}
+    limit = min(best["products, mv"], best["products, linear"])  # whichever kernel reads memory faster
     size = sum(m.weight.nbytes for m in matrices(ours))
-    print(f"{kind} {dtype}, {size / 1e6:.0f} MB of matrices, {torch.get_num_threads()} thread(s)")
-    for name, values in times.items():
-        t = median(values)
+    print(f"{kind} {SHAPES[kind][1]}, {size / 1e6:.0f} MB of matrices, {torch.get_num_threads()} thread(s)")
+    for name, t in best.items():
+        rate = f"{1 / t:7.1f} tokens/s  {1e3 * t:7.2f} ms  {size / t / 1e9:5.1f} GB/s"
+        print(f"  {name:16s} {rate}  {limit / t:5.0%} of the limit")
+    print(f"  autoload / reference: {best['reference'] / best['autoload']:.2f}", flush=True)
+
+
+def overhead(kind: str) -> None:
+    """Processor time per token and layer in which hardly any weights are read."""
+    for name, reference in (("autoload", False), ("reference", True)):
+        model = build(kind, reference, **NARROW[kind])
+        timer = decoding(model, time.process_time)
+        best = min(timer() for _ in range(ROUNDS))
         print(
-            f"  {name:14s} {1 / t:7.1f} tokens/s  {1e3 * t:7.2f} ms  {size / t / 1e9:5.1f} GB/s  {limit / t:5.0%} of the limit"
+            f"  {name:16s} {1e6 * best:5.0f} us per token, {1e6 * best / model.config.num_hidden_layers:4.0f} per layer"
         )
-    print(f"  autoload / reference: {median(times['reference']) / median(times['autoload']):.2f}")
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or SHAPES:
         run(name)
+        overhead(name)

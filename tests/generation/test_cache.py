@@ -157,6 +157,15 @@ def test_kinds_give_the_same_tokens(name: str, kind: str, padded: bool, settings
     assert model.generate(**given, cache_implementation=kind).tolist() == model.generate(**given).tolist()
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_static_cache_begins_with_one_token(name: str) -> None:
+    """Room that is not filled yet is hidden from the very first token on."""
+    model, _ = pair(lively(name))
+    one = prompts(lively(name))["input_ids"][:, :1]
+    given = dict(max_new_tokens=9, eos_token_id=None)
+    assert model.generate(one, **given, cache_implementation="static").tolist() == model.generate(one, **given).tolist()
+
+
 @pytest.mark.parametrize("padded", [False, True])
 def test_compiled_step(padded: bool) -> None:
     """The step is traced as one graph, and traced once although the text grows."""

@@ -58,8 +58,27 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-def test_every_type_has_a_case() -> None:
-    assert {case.model_type for case in CASES} == set(registry.MODELS)
+@pytest.mark.parametrize("model_type", sorted(registry.MODELS))
+def test_every_type_has_a_case(model_type: str) -> None:
+    family = registry.MODELS[model_type].family
+    found = any(case.model_type == model_type for case in CASES)
+    assert found, f"add a Case for {model_type!r} to tests/parity/cases/{family}.py"
+
+
+# Tasks of a type that are not here yet.
+LACKING = {"qwen2": {"Decision"}, "tapas": {"TableQuestionAnswering"}}
+
+
+@pytest.mark.parametrize("model_type", sorted(registry.MODELS))
+def test_tasks(model_type: str) -> None:
+    """Each type has the tasks that it has in the reference's Auto classes."""
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[model_type]
+    autos = {task: getattr(transformers, registry.auto_class_name(task)) for task in registry.TASKS}
+    theirs = {task for task, auto in autos.items() if config in auto._model_mapping}
+    assert set(registry.tasks_of(model_type)) == theirs - LACKING.get(model_type, set()), "tasks in registry.MODELS"
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
@@ -96,7 +115,7 @@ def test_keys(case: Case, task: str, loaded: Any) -> None:
     assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == {
         k: tuple(v.shape) for k, v in theirs.state_dict().items()
     }
-    assert ours.base_model_prefix == theirs.base_model_prefix
+    assert ours.base_model_prefix == theirs.base_model_prefix or "prefix" in case.skip
     count = len({id(p) for p in theirs.parameters()})
     assert len({id(p) for p in ours.parameters()}) == count, "the same ties"
 

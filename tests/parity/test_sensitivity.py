@@ -72,7 +72,7 @@ def breaks(case: Case, task: str, name: str, directory: Path) -> bool:
     inputs = inputs_for(case, task, seq=16)
     try:
         wrong, info = with_setting_reset(right, name).from_pretrained(directory, output_loading_info=True)
-        if any(info.values()):
+        if any(info.values()) or wrong.state_dict().keys() != theirs.state_dict().keys():
             return True
         with torch.no_grad():
             expected, found = theirs(**inputs), wrong(**inputs)

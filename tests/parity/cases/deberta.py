@@ -14,7 +14,7 @@ V3 = RELATIVE | dict(
 )
 
 CASES = [
-    Case("deberta", RELATIVE | dict(pooler_hidden_act="tanh")),
+    Case("deberta", RELATIVE | dict(pooler_hidden_act="tanh", embedding_size=16)),
     Case("deberta", TINY | dict(type_vocab_size=0, legacy=False, embedding_size=32), label="absolute"),
     Case("deberta-v2", V3),
     Case(
