@@ -8,19 +8,85 @@ from typing import Any
 __version__ = "0.1.0"
 REFERENCE_VERSION = "5.23.0"  # the release of transformers whose files and behaviour this one matches
 
-# Public name -> module that defines it. The Auto classes of models and the concrete classes of each model type follow
-# from the registry.
+# Public name -> module that defines it. The Auto classes of models, and the concrete classes of each model type and
+# tokenizer, follow from tables of their own.
 _HOME: dict[str, str] = {
     **dict.fromkeys(("AutoConfig",), "autoload.auto"),
     **dict.fromkeys(("AutoTokenizer",), "autoload.text.auto"),
-    **dict.fromkeys(("PreTrainedTokenizerBase", "PreTrainedTokenizerFast"), "autoload.text.tokenizer"),
-    **dict.fromkeys(("BatchEncoding",), "autoload.text.encoding"),
+    **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
+    **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
+    **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),
+    **dict.fromkeys(("PreTrainedTokenizerFast",), "autoload.text.fast"),
+    **dict.fromkeys(("BatchEncoding", "CharSpan"), "autoload.text.encoding"),
     **dict.fromkeys(("PreTrainedConfig", "PretrainedConfig"), "autoload.config"),
     **dict.fromkeys(("PreTrainedModel",), "autoload.model"),
     **dict.fromkeys(("ModelOutput",), "autoload.outputs"),
-    **dict.fromkeys(("Cache", "DynamicCache", "StaticCache", "EncoderDecoderCache"), "autoload.layers.cache"),
+    **dict.fromkeys(
+        ("Cache", "DynamicCache", "StaticCache", "QuantizedCache", "EncoderDecoderCache"), "autoload.layers.cache"
+    ),
     **dict.fromkeys(("GenerationConfig",), "autoload.generation.configuration"),
+    **dict.fromkeys(("CompileConfig",), "autoload.generation.watermarks"),
+    **dict.fromkeys(("WatermarkingConfig", "SynthIDTextWatermarkingConfig"), "autoload.generation.watermarks"),
     **dict.fromkeys(("GenerationMixin",), "autoload.generation.generate"),
+    **dict.fromkeys(
+        (
+            "LogitsProcessor",
+            "LogitNormalization",
+            "LogitsProcessorList",
+            "MinLengthLogitsProcessor",
+            "NoBadWordsLogitsProcessor",
+            "InfNanRemoveLogitsProcessor",
+            "SequenceBiasLogitsProcessor",
+            "NoRepeatNGramLogitsProcessor",
+            "ExponentialDecayLengthPenalty",
+            "ForcedBOSTokenLogitsProcessor",
+            "ForcedEOSTokenLogitsProcessor",
+            "SuppressTokensLogitsProcessor",
+            "PrefixConstrainedLogitsProcessor",
+            "RepetitionPenaltyLogitsProcessor",
+            "MinNewTokensLengthLogitsProcessor",
+            "EncoderNoRepeatNGramLogitsProcessor",
+            "SuppressTokensAtBeginLogitsProcessor",
+            "EncoderRepetitionPenaltyLogitsProcessor",
+        ),
+        "autoload.generation.processors",
+    ),
+    **dict.fromkeys(
+        (
+            "EpsilonLogitsWarper",
+            "EtaLogitsWarper",
+            "MinPLogitsWarper",
+            "TemperatureLogitsWarper",
+            "TopHLogitsWarper",
+            "TopKLogitsWarper",
+            "TopPLogitsWarper",
+            "TypicalLogitsWarper",
+        ),
+        "autoload.generation.warpers",
+    ),
+    **dict.fromkeys(
+        ("ClassifierFreeGuidanceLogitsProcessor", "UnbatchedClassifierFreeGuidanceLogitsProcessor"),
+        "autoload.generation.guidance",
+    ),
+    **dict.fromkeys(
+        ("SynthIDTextWatermarkLogitsProcessor", "WatermarkLogitsProcessor"), "autoload.generation.watermarking"
+    ),
+    **dict.fromkeys(
+        (
+            "ConfidenceCriteria",
+            "EosTokenCriteria",
+            "MaxLengthCriteria",
+            "MaxTimeCriteria",
+            "StoppingCriteria",
+            "StoppingCriteriaList",
+        ),
+        "autoload.generation.stopping",
+    ),
+    **dict.fromkeys(("StopStringCriteria",), "autoload.generation.stop_strings"),
+    **dict.fromkeys(
+        ("AsyncTextIteratorStreamer", "BaseStreamer", "TextIteratorStreamer", "TextStreamer"),
+        "autoload.generation.streamers",
+    ),
     **dict.fromkeys(("register",), "autoload.registry"),
 }
 
@@ -30,6 +96,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name.startswith("Auto"):
         value = importlib.import_module("autoload.auto").AUTO_CLASSES.get(name)
+    elif name.endswith(("Tokenizer", "TokenizerFast")):
+        value = importlib.import_module("autoload.text.classes").tokenizer_class(name)
     elif name[:1].isupper():
         value = importlib.import_module("autoload.registry").find_name(name)
     else:

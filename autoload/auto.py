@@ -283,6 +283,8 @@ def load_config(
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
     cls = config_class or registry.config_class(_model_type(raw, where), where, raw)
+    if config_class is not None and raw.get("model_type", cls.model_type) != cls.model_type:
+        logger.warning("%s: a %r model is read as %r, as was asked for.", where, raw["model_type"], cls.model_type)
     known = {*COMMON, *CONFIG_OPTIONS, *raw, *cls.spec.defaults, *cls.spec.aliases} if hasattr(cls, "spec") else {*raw}
     fields = {k: v for k, v in keywords.items() if k in known or not hasattr(cls, "spec")}
     unused = {k: v for k, v in keywords.items() if k not in fields}
@@ -474,8 +476,8 @@ def _generation_config(model: Any, given: Any, files: Files) -> None:
             GenerationConfig.from_pretrained(given) if isinstance(given, (str, os.PathLike)) else given
         )
         return
-    raw = files.json("generation_config.json")
-    if raw is not None:
+    if files.find("generation_config.json") is not None:
+        raw = files.json("generation_config.json")
         model.generation_config = GenerationConfig.from_file_content(raw, f"{files.where}: generation_config.json")
 
 

@@ -28,7 +28,16 @@ ACTIVATIONS = frozenset(
 DTYPES = frozenset(
     "float64 float32 float16 bfloat16 double float half int8 uint8 float8_e4m3fn float8_e5m2 complex64".split()
 )
+# Fields that `rope_parameters` took the place of; the last two are GPT-NeoX's.
+ROPE_FIELDS = dict(
+    rope_theta="rope_theta",
+    rope_scaling="rope_scaling",
+    partial_rotary_factor="partial_rotary_factor",
+    rotary_emb_base="rope_theta",
+    rotary_pct="partial_rotary_factor",
+)
 ROPE_TYPES = frozenset("default linear dynamic yarn longrope llama3 proportional axial".split())
+OLD_ROPE_TYPES = {"su": "longrope", "xdrope": "dynamic"}
 
 # Fields of the model type "" that a saved file leaves out while they have these values.
 COMMON: dict[str, Any] = {
@@ -53,10 +62,17 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("embedding_size", "max_position_embeddings", "n_positions", "d_model", "d_ff", "d_kv"), 2**31),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads"), 2**16),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 10_000),
+    **dict.fromkeys(("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff", "dim_head", "rotary_dim"), 2**31),
+    **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
+    **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size", "image_size", "patch_size", "num_channels"), 2**31),
+    **dict.fromkeys(
+        ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
+        2**31,
+    ),
 }
-LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "moe_topk"})  # may have one value per axis or layer
+# Sizes that may have one value per axis or layer.
+LISTS = frozenset({"image_size", "patch_size", "intermediate_size", "attention_window", "moe_topk"})
 FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # checked elsewhere, or of several types
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
@@ -69,17 +85,17 @@ class ConfigSpec:
 
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
-    `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say. A
-    type with `rope_parameters` among its defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is
-    their default base (one per kind of layer where the type always has several), `partial_rotary_factor` the default
-    part of a head that turns.
+    `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
+    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
+    `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
+    several), `partial_rotary_factor` the default part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
     finish: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str] = field(default_factory=dict)
+    sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -119,11 +135,8 @@ class PreTrainedConfig:
             self.__dict__[key] = value if unset else given
         for key in ("_commit_hash", "transformers_version", "use_return_dict"):
             fields.pop(key, None)
-        rope = {
-            key: fields.pop(key) for key in ("rope_theta", "rope_scaling", "partial_rotary_factor") if key in fields
-        }
-        if "rope_parameters" not in self.__dict__:
-            self.__dict__.update(rope)
+        names = ROPE_FIELDS if "rope_parameters" in self.__dict__ else {}
+        rope = {standard: fields.pop(key) for key, standard in names.items() if key in fields}
         self.__dict__.update(fields)
         for name, default_type in spec.sub_configs.items():
             self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
@@ -219,6 +232,9 @@ class PreTrainedConfig:
             for k, v in self.__dict__.items()
             if k not in hidden
         }
+        for part in self.spec.sub_configs:
+            if isinstance(out.get(part), dict):
+                del out[part]["transformers_version"]
         out = copy.deepcopy({k: _plain(v) for k, v in out.items()})
         return out | {"model_type": self.model_type, "transformers_version": REFERENCE_VERSION}
 
@@ -226,7 +242,9 @@ class PreTrainedConfig:
         """Like `to_dict`, without the common fields that have their usual value."""
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
-        for name in self.spec.sub_configs:
+        for name, default_type in self.spec.sub_configs.items():
+            if isinstance(default_type, type):
+                continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 out[name] = part.to_diff_dict()
                 out[name].pop("transformers_version")
@@ -317,7 +335,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig]) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -326,6 +344,8 @@ def _sub_config(name: str, value: Any, default_type: str) -> PreTrainedConfig:
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "an object with the fields of a configuration")
+    if isinstance(default_type, type):
+        return default_type(**value)
     return config_class(value.get("model_type") or default_type)(**value)
 
 
@@ -400,13 +420,13 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     rope = copy.deepcopy(dict(rope))
     if isinstance(spec.theta, Mapping):
         _rope_by_kind(config, rope, given, spec.theta)
-    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or spec.theta
+    base = given.get("rope_theta") or config.__dict__.get("rope_theta") or (None if by_kind else spec.theta)
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
     kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
-    for one in [rope[name] for name in nested] or [rope]:
+    for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
             continue
         if not isinstance(one, dict):
@@ -414,7 +434,8 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
         one.setdefault("rope_theta", base)
         if partial is not None:
             one.setdefault("partial_rotary_factor", partial)
-        one["rope_type"] = "longrope" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        named = "su" if one.get("type") == "su" else one.get("rope_type", one.get("type", "default"))
+        one["rope_type"] = OLD_ROPE_TYPES.get(named, named) if isinstance(named, str) else named
         if one["rope_type"] in ("llama3", "yarn", "longrope") and "max_position_embeddings" in config.__dict__:
             original = config.__dict__.get("original_max_position_embeddings")
             if original is not None and not nested:

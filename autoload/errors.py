@@ -8,11 +8,10 @@ tasks, RuntimeError for weights, TypeError for arguments.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class AutoloadError(Exception):
@@ -21,6 +20,10 @@ class AutoloadError(Exception):
     def __init__(self, message: str, **facts: Any):
         super().__init__(message)
         self.__dict__.update(facts)
+
+    if TYPE_CHECKING:  # the facts
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class FileError(AutoloadError, OSError):
@@ -137,6 +140,8 @@ class GenerationError(AutoloadError, ValueError):
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known words most like `word`, best first."""
+    import difflib  # only where something went wrong
+
     return difflib.get_close_matches(word, list(known), n=count, cutoff=0.55)
 
 

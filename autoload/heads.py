@@ -24,17 +24,25 @@ class Head(PreTrainedModel):
     """A base model and something on top of it."""
 
     base_options: ClassVar[dict[str, Any]] = {}  # for the base model's constructor
+    further_outputs: ClassVar[tuple[str, ...]] = ()  # of the base model, that the head's output has too
 
     def __init__(self, config: Any):
         super().__init__(config)
         self.add_module(self.base_model_prefix, self.base_class(config, **self.base_options))
         self.num_labels = config.num_labels
 
+    def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
+        """The head's own results, and what it hands on from the base model's."""
+        further = {name: getattr(out, name) for name in ("hidden_states", "attentions", *self.further_outputs)}
+        return kind(**own, **further)
+
 
 def classifier_dropout(config: Any) -> float:
     """The dropout before a classifier: its own setting where there is one."""
-    own = getattr(config, "classifier_dropout", None)
-    return own if own is not None else config.hidden_dropout_prob
+    for name in ("classifier_dropout", "classifier_dropout_prob"):
+        if (own := getattr(config, name, None)) is not None:
+            return own
+    return config.hidden_dropout_prob
 
 
 # -- on decoders
@@ -44,24 +52,25 @@ class CausalLM(Head):
     """Scores of the next token."""
 
     loss_type = "ForCausalLM"
-    output_path = "lm_head"
+    output_path: ClassVar[str] = "lm_head"
     head_bias = False
+    lm_head: nn.Linear  # unless `output_path` says another name
 
     def __init__(self, config: Any):
         super().__init__(config)
         text = config.get_text_config()
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias)
+        self.add_module(self.output_path, nn.Linear(text.hidden_size, text.vocab_size, bias=self.head_bias))
 
     def can_generate(self) -> bool:
         return True
 
     @property
     def _tied_weights_keys(self) -> dict[str, str]:
-        return {"lm_head.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
+        return {f"{self.output_path}.weight": f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"}
 
     def score(self, hidden: Tensor) -> Tensor:
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
-        return self.lm_head(hidden)
+        return getattr(self, self.output_path)(hidden)
 
     def forward(
         self,
@@ -143,11 +152,15 @@ class LastTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(out.last_hidden_state)
+        logits = self.scores(out.last_hidden_state)
         logits = logits[torch.arange(len(logits), device=logits.device), self.last_tokens(input_ids, len(logits))]
         loss = None if labels is None else classification_loss(logits, labels, self.config)
         out = SequenceClassifierOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
         return finish(out, return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores of every token: (batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(hidden)
 
     def last_tokens(self, input_ids: Tensor | None, batch: int) -> Tensor | int:
         """Place of the last token that is not padding, on whichever side the padding is; (batch,)."""
@@ -196,9 +209,16 @@ class DecoderTokenClassification(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.score(self.dropout(out.last_hidden_state))
-        loss = None if labels is None else token_loss(logits, labels)
+        logits = self.scores(out.last_hidden_state)
+        loss = None if labels is None else self.loss(logits, labels, attention_mask)
         return finish(TokenClassifierOutput(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(batch, seq, dim) to (batch, seq, labels)."""
+        return self.score(self.dropout(hidden))
+
+    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
+        return token_loss(logits, labels)
 
 
 class DecoderQuestionAnswering(Head):
@@ -238,12 +258,13 @@ class DecoderQuestionAnswering(Head):
 
 
 def span_output(
-    model: PreTrainedModel, logits: Tensor, start: Tensor | None, end: Tensor | None, out: Any, return_dict: bool | None
+    model: Head, logits: Tensor, start: Tensor | None, end: Tensor | None, out: Any, return_dict: bool | None
 ) -> Any:
     """The output of a question answering head from its scores (batch, seq, 2)."""
     start_logits, end_logits = (x.squeeze(-1).contiguous() for x in logits.split(1, -1))
     loss = None if start is None or end is None else span_loss(start_logits, end_logits, start, end)
-    result = QuestionAnsweringModelOutput(loss, start_logits, end_logits, out.hidden_states, out.attentions)
+    kind = getattr(model, "output_class", QuestionAnsweringModelOutput)
+    result = model.hand_on(kind, out, loss=loss, start_logits=start_logits, end_logits=end_logits)
     return finish(result, return_dict, model.config)
 
 
@@ -256,8 +277,12 @@ class EncoderHead(Head):
     output_class: ClassVar[Any] = SequenceClassifierOutput
 
     def scores(self, out: Any) -> Tensor:
-        """Scores from the base model's output."""
+        """Scores from the base model's output, or from what `select` took of it."""
         raise NotImplementedError
+
+    def select(self, out: Any, attention_mask: Tensor | None) -> Any:
+        """What the scores are made from; for heads that average over the tokens that are no padding."""
+        return out
 
     def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
         return classification_loss(logits, labels, self.config)
@@ -294,9 +319,9 @@ class EncoderHead(Head):
             return_dict=True,
             **kwargs,
         )
-        logits = self.scores(out)
+        logits = self.scores(self.select(out, attention_mask))
         loss = None if labels is None else self.loss(logits, labels, attention_mask)
-        return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class PooledClassification(EncoderHead):
@@ -408,6 +433,7 @@ class MultipleChoice(EncoderHead):
     """One score for each of several continuations: (batch, choices, seq) goes in, (batch, choices) comes out."""
 
     output_class = MultipleChoiceModelOutput
+    further_inputs: ClassVar[tuple[str, ...]] = ()  # that have the axis of choices too
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -436,10 +462,13 @@ class MultipleChoice(EncoderHead):
             None if x is None else x.flatten(0, 1)
             for x in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         )
+        for name in self.further_inputs:
+            if kwargs.get(name) is not None:
+                kwargs[name] = kwargs[name].flatten(0, 1)
         out = super().forward(*flat, return_dict=True, **kwargs)
         logits = out.logits.view(-1, given.shape[1])  # (batch, choices)
         loss = None if labels is None else token_loss(logits, labels)
-        return finish(self.output_class(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class MaskedLMHead(EncoderHead):

@@ -7,7 +7,6 @@ The Hub's side is in `repository` (which file, from where), `hubcache` (the cach
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from autoload.errors import (
     NoSuchDirectory,
     RepositoryNotFound,
     RevisionNotFound,
+    nearest,
     reading,
 )
 
@@ -58,6 +58,15 @@ class Files:
     def names(self) -> list[str]:
         """Names of all files, those in folders included, relative to here, sorted."""
         raise NotImplementedError
+
+    def sizes(self) -> dict[str, int | None]:
+        """Bytes of each file of `names`; None where that is not known."""
+        raise NotImplementedError
+
+    def first(self, name: str, count: int) -> bytes:
+        """The first bytes of a file, which is not downloaded for them."""
+        with reading(path := self.require(name)), open(path, "rb") as f:
+            return f.read(count)
 
     def require(self, name: str, purpose: str = "") -> Path:
         """Like `find`, but a missing file is an error that lists what is there."""
@@ -117,6 +126,9 @@ class DirectoryFiles(Files):
                 if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
                     break
         return sorted(found)
+
+    def sizes(self) -> dict[str, int | None]:
+        return {name: os.path.getsize(path) if (path := self.root / name).exists() else None for name in self.names()}
 
 
 def open_files(
@@ -251,5 +263,5 @@ def _siblings(path: Path) -> str:
         return f" Its parent {parent} does not exist either."
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, names, n=1)
+    close = nearest(path.name, names, 1)
     return f" Did you mean {parent / close[0]}?" if close else ""

@@ -6,6 +6,7 @@ A rule applies to any run of whole parts inside a name. Loading reads rules left
     Rename("attention.self.query", "attention.q_proj")
     Stack(("experts.#.w1.weight", "experts.#.w3.weight"), "experts.gate_up_proj")     # one matrix per expert, `#`
     Split("attn.Wqkv.weight", ("attn.q_proj.weight", "attn.k_proj.weight", "attn.v_proj.weight"))
+    Join(("wte.embedding", "wte.new_embedding"), "embed_tokens.weight")
     Transpose("experts.gate_up_proj", "experts.gate_up_proj", (1, 2))
 """
 
@@ -45,16 +46,17 @@ class Rename:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A first part that only the Hub's names have; `ours` may replace it."""
+    """A first part that only the Hub's names have; `ours` may replace it. Saving puts it back unless told not to."""
 
     hub: str
     ours: str = ""
+    saved: bool = True
 
     def load(self, name: str) -> str | None:
         return self.ours + name[len(self.hub) :] if name.startswith(self.hub) else None
 
     def save(self, name: str) -> str | None:
-        return self.hub + name[len(self.ours) :] if name.startswith(self.ours) else None
+        return self.hub + name[len(self.ours) :] if self.saved and name.startswith(self.ours) else None
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,39 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Join:
+    """Several tensors of the file are one here, one after the other along `axis`; saving cuts it into equal parts."""
+
+    hub: tuple[str, ...]
+    ours: str
+    axis: int = 0
+
+    def pieces(self, names: Iterable[str]) -> dict[str, Piece]:
+        found: dict[str, dict[int, str]] = {}
+        for name in names:
+            for k, template in enumerate(self.hub):
+                match = _pattern(template).search(name)
+                if match:
+                    target = name[: match.start("body")] + _fill(self.ours, match) + name[match.end("body") :]
+                    found.setdefault(target, {})[k] = name
+        whole = {target: parts for target, parts in found.items() if len(parts) == len(self.hub)}
+        return {t: Piece(tuple(parts[k] for k in sorted(parts)), self._combine) for t, parts in whole.items()}
+
+    def _combine(self, tensors: list[Tensor]) -> Tensor:
+        import torch
+
+        return torch.cat(tensors, self.axis)
+
+    def unmake(self, name: str, tensor: Tensor) -> dict[str, Tensor] | None:
+        match = _pattern(self.ours).search(name)
+        if match is None:
+            return None
+        head, tail = name[: match.start("body")], name[match.end("body") :]
+        parts = tensor.chunk(len(self.hub), self.axis)
+        return {head + _fill(t, match) + tail: part.contiguous() for t, part in zip(self.hub, parts, strict=True)}
+
+
+@dataclass(frozen=True)
 class Transpose:
     """The file has two axes the other way round."""
 
@@ -162,7 +197,7 @@ class Transpose:
         return tensor.transpose(*self.axes).contiguous()
 
 
-Rule = Rename | Prefix | Stack | Split | Transpose
+Rule = Rename | Prefix | Stack | Split | Join | Transpose
 
 # Spellings of older releases of PyTorch and of the first checkpoints; read everywhere, never written.
 LEGACY: tuple[Rename, ...] = (
@@ -173,7 +208,8 @@ LEGACY: tuple[Rename, ...] = (
 )
 # What files hold and models compute: read over in silence.
 IGNORED = re.compile(
-    r"(^|\.)(position_ids|rotary_emb\.inv_freq|masked_bias|attn\.bias|attn\.masked_bias|num_batches_tracked)$|^mtp\."
+    r"(^|\.)(position_ids|rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|attn\.causal_mask"
+    r"|embed_positions\.weights|num_batches_tracked)$|^mtp\."
 )
 WRAPPERS = ("module.", "_orig_mod.")
 
@@ -225,8 +261,8 @@ class Matches:
 
 
 def _apply(rule: Rule, left: dict[str, str], wanted: set[str], matches: Matches, config: Any) -> dict[str, str]:
-    if isinstance(rule, (Stack, Split)):
-        made = rule.pieces(left) if isinstance(rule, Stack) else rule.pieces(left, config)
+    if isinstance(rule, (Stack, Split, Join)):
+        made = rule.pieces(left, config) if isinstance(rule, Split) else rule.pieces(left)
         used = set()
         for target, piece in made.items():
             matches.pieces[target] = Piece(tuple(left[s] for s in piece.sources), piece.combine)
@@ -266,7 +302,7 @@ def unmatch(state: dict[str, Any], rules: Sequence[Rule]) -> dict[str, Any]:
             out |= {name: torch.cat([state[part] for part in parts], rule.axis) for name, parts in fused.items()}
         else:
             for name, value in state.items():
-                if isinstance(rule, Stack):
+                if isinstance(rule, (Stack, Join)):
                     out |= rule.unmake(name, value) or {name: value}
                     continue
                 new = rule.save(name)
@@ -284,11 +320,13 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _fill(template: str, match: re.Match[str], number: str | None = None) -> str:
-    """The template with its stars replaced, in order, by what another template's stars matched."""
+    """The template with its stars replaced, in order, by what another template's stars matched; further ones stay."""
     spans = match.re.groupindex
     named = {index for index in spans.values()}
     stars = iter([g for i, g in enumerate(match.groups(), 1) if i not in named])
-    parts = [next(stars) if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")]
+    parts = [
+        next(stars, "*") if p == "*" else (number or match["number"]) if p == "#" else p for p in template.split(".")
+    ]
     return ".".join(parts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from autoload.config import torch_dtype
 from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, WeightsError, reading
 from autoload.hub import LFS_POINTER, Files, confined, read_json
-from autoload.keys import Piece, match_names
+from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
 
 logger = logging.getLogger("autoload")
@@ -133,57 +134,60 @@ def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     Raises:
         CorruptCheckpoint: the file is empty, truncated, a git-lfs pointer, or its header does not describe it.
     """
+    with reading(path, "weights file", CorruptCheckpoint), open(path, "rb") as f:
+
+        def first(count: int) -> bytes:
+            f.seek(0)
+            return f.read(count)
+
+        return parse_header(first, os.path.getsize(path), str(path))
+
+
+def parse_header(
+    first: Callable[[int], bytes], size: int, where: str
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
 
     def damaged(reason: str) -> CorruptCheckpoint:
-        return CorruptCheckpoint(f"{path}: {reason}. Download it again (force_download=True).", path=str(path))
+        return CorruptCheckpoint(f"{where}: {reason}. Download it again (force_download=True).", path=where)
 
-    with reading(path, "weights file", CorruptCheckpoint):
-        found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-        spans: list[tuple[int, int]] = []
-        size = os.path.getsize(path)
-        with open(path, "rb") as f:
-            start = f.read(8)
-            if (start + f.read(32)).startswith(LFS_POINTER[:32]):
-                text = f"{path}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
-                raise CorruptCheckpoint(text, path=str(path))
-            if len(start) < 8:
-                raise damaged(f"the file has {size} bytes, too few for a safetensors header")
-            (length,) = struct.unpack("<Q", start)
-            if length > min(MAX_HEADER, size - 8):
-                raise damaged(f"its header claims {length} bytes, but the file has {size}")
-            f.seek(8)
-            header = json.loads(f.read(length).decode("utf-8"))
-        if not isinstance(header, dict):
-            raise damaged("its header is no JSON object")
-        header.pop("__metadata__", None)
-        for name, tensor in header.items():
-            dtype, shape, begin, end = "", (), 0, 0
-            try:
-                dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-                whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
-            except (TypeError, KeyError, ValueError):
-                whole = False
-            if not whole:
-                raise damaged(f"its header does not describe the tensor {name!r}")
-            if dtype not in DTYPES:
-                raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
-            count = 1
-            for n in shape:
-                count *= n
-            if end - begin != count * DTYPES[dtype].itemsize:
-                raise damaged(
-                    f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype"
-                )
-            found[name] = (shape, DTYPES[dtype])
-            spans.append((begin, end))
-        at = 0
-        for begin, end in sorted(spans):
-            if begin != at:
-                raise damaged("its tensors overlap or leave gaps")
-            at = end
-        if 8 + length + at != size:
-            raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
-        return found
+    start = first(40)
+    if start.startswith(LFS_POINTER[:32]):
+        text = f"{where}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
+        raise CorruptCheckpoint(text, path=where)
+    if len(start) < 8:
+        raise damaged(f"the file has {size} bytes, too few for a safetensors header")
+    (length,) = struct.unpack("<Q", start[:8])
+    if length > min(MAX_HEADER, size - 8):
+        raise damaged(f"its header claims {length} bytes, but the file has {size}")
+    header = json.loads(first(8 + length)[8:].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise damaged("its header is no JSON object")
+    header.pop("__metadata__", None)
+    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    spans: list[tuple[int, int]] = []
+    for name, tensor in header.items():
+        try:
+            dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
+            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                raise ValueError
+        except (TypeError, KeyError, ValueError):
+            raise damaged(f"its header does not describe the tensor {name!r}") from None
+        if dtype not in DTYPES:
+            raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
+        count = math.prod(shape)
+        if end - begin != count * DTYPES[dtype].itemsize:
+            raise damaged(f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype")
+        found[name] = (shape, DTYPES[dtype])
+        spans.append((begin, end))
+    at = 0
+    for begin, end in sorted(spans):
+        if begin != at:
+            raise damaged("its tensors overlap or leave gaps")
+        at = end
+    if 8 + length + at != size:
+        raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
+    return found
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -328,18 +332,12 @@ def load_weights(
     Raises:
         WeightsError: the weights do not fit.
     """
-    targets = dict(_slots(model))
-    prefix = getattr(model, "base_model_prefix", "")
-    variant = getattr(model, "variant", None)
+    targets, tied = dict(_slots(model)), _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
-    matches = match_names(targets, renamed, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    matches = _match(model, targets, tied, renamed)
+    prefix = getattr(model, "base_model_prefix", "")
     report = LoadingReport(unexpected=[renamed[n] for n in matches.unexpected], unwrapped=matches.unwrapped)
-    tied = _tied(model)
-    for target, source in tied.items():  # one of the two is enough, and the source wins
-        piece = matches.pieces.pop(target, None)
-        if piece is not None and source in targets:
-            matches.pieces.setdefault(source, piece)
     put = _Putter(model, targets, dtype, device)
     for target, piece in matches.pieces.items():
         sources = tuple(renamed[s] for s in piece.sources)
@@ -362,6 +360,33 @@ def load_weights(
     put.move_computed()
     _announce(report, model, where)
     return report
+
+
+def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
+    """What `load_weights` would report of a checkpoint with tensors of these names and shapes; nothing is loaded."""
+    targets, tied = dict(_slots(model)), _tied(model)
+    matches = _match(model, targets, tied, shapes)
+    report = LoadingReport(unexpected=matches.unexpected, unwrapped=matches.unwrapped)
+    for target, piece in matches.pieces.items():
+        found, expected = shapes[piece.sources[0]], tuple(targets[target].shape)
+        if piece.combine is None and found != expected:
+            report.mismatched.append((target, found, expected))
+        else:
+            report.sources[target] = piece.sources[0]
+    report.missing = [t for t in targets if t not in report.sources and tied.get(t) not in report.sources]
+    return report
+
+
+def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
+    """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
+    variant = getattr(model, "variant", None)
+    prefix = getattr(model, "base_model_prefix", "")
+    matches = match_names(targets, names, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    for target, source in tied.items():
+        piece = matches.pieces.pop(target, None)
+        if piece is not None and source in targets:
+            matches.pieces.setdefault(source, piece)
+    return matches
 
 
 def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[str, str]:
@@ -392,7 +417,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    if isinstance(model, PreTrainedModel) and model.config.get_text_config(decoder=True).tie_word_embeddings:
+    if isinstance(model, PreTrainedModel) and model.ties_weights:
         return dict(model._tied_weights_keys)
     return {}
 
@@ -409,6 +434,7 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        self.modules = dict(model.named_modules())
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
@@ -446,7 +472,7 @@ class _Putter:
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
-        module = self.model.get_submodule(path)
+        module = self.modules[path]
         if leaf in module._buffers:
             module._buffers[leaf] = tensor
         else:
@@ -456,11 +482,11 @@ class _Putter:
 
     def share(self, target: str, source: str) -> None:
         path, _, leaf = target.rpartition(".")
-        self.model.get_submodule(path)._parameters[leaf] = self.model.get_parameter(source)
+        self.modules[path]._parameters[leaf] = self.model.get_parameter(source)
 
     def move_computed(self) -> None:
         """Bring tables that are computed, not loaded, to where the parameters are."""
-        for path, module in self.model.named_modules():
+        for path, module in self.modules.items():
             for leaf in module._non_persistent_buffers_set:
                 buffer = module._buffers[leaf]
                 device = self._device(f"{path}.{leaf}")
@@ -482,7 +508,7 @@ class _Putter:
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():
-            module = self.model.get_submodule(path)
+            module = self.modules[path]
             kept = {k: p.detach().clone() for k, p in module._parameters.items() if p is not None and k not in leaves}
             init_module(module, std)
             with torch.no_grad():
@@ -550,15 +576,16 @@ def _is_head(model: nn.Module, name: str, prefix: str) -> bool:
 
 def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str) -> list[str]:
     """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
-    may_lack = tuple(getattr(model, "may_lack", ()))
-    gone, wrong = set(missing), []
+    base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
+    may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
+    absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
     for name in missing:
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
         if _is_head(model, name, prefix):
             group = name.split(".", 1)[0]
-            if all(t in gone for t in targets if t.split(".", 1)[0] == group):
+            if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue
         wrong.append(name)
     return wrong

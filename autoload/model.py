@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -19,6 +20,9 @@ from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
 from autoload.losses import causal_lm_loss
+
+if TYPE_CHECKING:
+    from autoload.loading import LoadingReport
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,12 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     base_model_prefix: ClassVar[str] = "model"
     main_input_name: ClassVar[str] = "input_ids"
     variant: ClassVar[Variant] = Variant()
+    loading_report: LoadingReport  # of a model that was loaded
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
-    _no_split_modules: ClassVar[list[str]] = []
+    _no_split_modules: list[str] = []
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
 
@@ -173,9 +179,14 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         """Parameters that are another one: target to source."""
         return {}
 
+    @property
+    def ties_weights(self) -> bool:
+        """Whether the configuration asks for ties."""
+        return getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties)
+
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.config.get_text_config(decoder=True).tie_word_embeddings:
+        if not self.ties_weights:
             return
         for target, source in self._tied_weights_keys.items():
             path, _, leaf = target.rpartition(".")
@@ -198,11 +209,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
         if count == old.num_embeddings:
             return old
         std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
-        table = nn.Embedding(
-            count, old.embedding_dim, old.padding_idx, device=old.weight.device, dtype=old.weight.dtype
-        )
-        table.weight.requires_grad_(old.weight.requires_grad)
-        _resize_rows(table.weight, old.weight, mean_resizing, std)
+        table = resized(old, count, mean_resizing, std)
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()
         if head is not None:
@@ -211,7 +218,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
             if head.bias is not None:
                 _resize_rows(new.bias, head.bias, True, std)
             self.set_output_embeddings(new)
-            self.after_resize(count)
+        self.after_resize(count)
         self.config.get_text_config().vocab_size = count
         self.tie_weights()
         return table
@@ -221,7 +228,7 @@ class PreTrainedModel(nn.Module, GenerationMixin):
 
     # -- running
 
-    def run(self, layer: nn.Module, x: Tensor, context: Context) -> Tensor:
+    def run(self, layer: Callable[[Any, Context], Any], x: Any, context: Context) -> Any:
         """One layer; in training with gradient checkpointing its inside is computed again in the backward pass."""
         if self.gradient_checkpointing and self.training and self._checkpoint is not None:
             return self._checkpoint(layer.__call__, x, context)
@@ -350,6 +357,16 @@ def init_module(module: nn.Module, std: float) -> None:
                 weight.fill_(1.0)
             if isinstance(bias, Tensor):
                 bias.zero_()
+
+
+def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
+    """A table of `count` rows; those beyond the old ones are their mean, or fresh."""
+    table = copy.copy(old)  # its class may scale what it gives
+    table._parameters = {}
+    table.num_embeddings = count
+    table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
+    _resize_rows(table.weight, old.weight, mean, std)
+    return table
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree
 
+ALWAYS: Any = None  # default of a field that every model fills; its type says Tensor, so that callers need not ask
+
 
 class ModelOutput(OrderedDict):
     """Base of all outputs. Subclasses are dataclasses and are registered as pytrees."""
@@ -66,7 +68,7 @@ States = tuple[Tensor, ...] | None  # one per layer
 class BaseModelOutput(ModelOutput):
     """Hidden states of an encoder: `last_hidden_state` (batch, seq, dim)."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -75,7 +77,7 @@ class BaseModelOutput(ModelOutput):
 class BaseModelOutputWithPast(ModelOutput):
     """Hidden states of a decoder, and its cache."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -85,7 +87,7 @@ class BaseModelOutputWithPast(ModelOutput):
 class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
     """Hidden states of a decoder that may look at an encoder."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -93,10 +95,20 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """Hidden states of an encoder; `pooler_output` (batch, dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """Hidden states of a BERT-like model; `pooler_output` (batch, dim)."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: Tensor = ALWAYS
     pooler_output: Tensor | None = None
     hidden_states: States = None
     past_key_values: Any = None
@@ -109,7 +121,7 @@ class CausalLMOutputWithPast(ModelOutput):
     """`logits` (batch, seq, vocabulary)."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -120,7 +132,7 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     """`logits` (batch, seq, vocabulary) of a decoder that may look at an encoder."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -131,7 +143,7 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
 class MoeModelOutputWithPast(ModelOutput):
     """Hidden states of a decoder with experts; `router_logits` per layer (tokens, experts)."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -144,7 +156,7 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
     loss: Any = None
     aux_loss: Tensor | None = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -156,7 +168,7 @@ class MaskedLMOutput(ModelOutput):
     """`logits` (batch, seq, vocabulary)."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -166,7 +178,7 @@ class SequenceClassifierOutput(ModelOutput):
     """`logits` (batch, labels)."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -176,7 +188,7 @@ class SequenceClassifierOutputWithPast(ModelOutput):
     """`logits` (batch, labels) of a decoder."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     past_key_values: Any = None
     hidden_states: States = None
     attentions: States = None
@@ -187,7 +199,7 @@ class TokenClassifierOutput(ModelOutput):
     """`logits` (batch, seq, labels)."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -197,7 +209,7 @@ class MultipleChoiceModelOutput(ModelOutput):
     """`logits` (batch, choices)."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -207,7 +219,7 @@ class NextSentencePredictorOutput(ModelOutput):
     """`logits` (batch, 2): follows, does not follow."""
 
     loss: Any = None
-    logits: Tensor | None = None
+    logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -217,8 +229,8 @@ class QuestionAnsweringModelOutput(ModelOutput):
     """`start_logits` and `end_logits` (batch, seq)."""
 
     loss: Any = None
-    start_logits: Tensor | None = None
-    end_logits: Tensor | None = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -228,8 +240,19 @@ class ForPreTrainingOutput(ModelOutput):
     """BERT's two heads: `prediction_logits` (batch, seq, vocabulary), `seq_relationship_logits` (batch, 2)."""
 
     loss: Any = None
-    prediction_logits: Tensor | None = None
-    seq_relationship_logits: Tensor | None = None
+    prediction_logits: Tensor = ALWAYS
+    seq_relationship_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor = ALWAYS
+    sop_logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -239,6 +262,241 @@ class DiscriminatorOutput(ModelOutput):
     """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
 
     loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LongformerBaseModelOutputWithPooling(ModelOutput):
+    """Longformer's hidden states; `global_attentions` are the weights of the tokens that see everything."""
+
+    last_hidden_state: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of Longformer."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class XLNetModelOutput(ModelOutput):
+    """XLNet's hidden states; `mems` are what each layer remembers, (past, batch, dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetLMHeadModelOutput(ModelOutput):
+    """`logits` (batch, targets, vocabulary) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForSequenceClassificationOutput(ModelOutput):
+    """`logits` (batch, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForTokenClassificationOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForMultipleChoiceOutput(ModelOutput):
+    """`logits` (batch, choices) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForQuestionAnsweringSimpleOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of XLNet."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BaseLukeModelOutputWithPooling(ModelOutput):
+    """LUKE's hidden states: of words, and of entities (batch, entities, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    entity_last_hidden_state: Tensor | None = None
+    entity_hidden_states: Any = None  # one per layer, None without entities
+
+
+@dataclass
+class LukeMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) and `entity_logits` (batch, entities, entity vocabulary) of LUKE."""
+
+    loss: Any = None
+    mlm_loss: Tensor | None = None
+    mep_loss: Tensor | None = None
     logits: Tensor | None = None
+    entity_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of LUKE."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class VisualBertForPreTrainingOutput(ModelOutput):
+    """`prediction_logits` (batch, words + regions, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
     hidden_states: States = None
     attentions: States = None

@@ -40,7 +40,8 @@ def plan(model: nn.Module, device: Any, device_map: Any, dtype: torch.dtype | No
         return Plan()  # "auto" on a machine with nothing but a CPU
     accelerate = _accelerate()
     if isinstance(device_map, str):
-        keep_whole = getattr(model, "_no_split_modules", [])
+        parts = model.modules()  # a model with a head holds the one that knows its layers
+        keep_whole = sorted({name for part in parts for name in getattr(part, "_no_split_modules", [])})
         if device_map != "sequential":
             max_memory = accelerate.utils.get_balanced_memory(
                 model,

@@ -26,109 +26,207 @@ class Row(NamedTuple):
     family: str
     prefix: str  # of the class names
     tasks: str
-    config: str = ""  # prefix of the configuration's name, where it differs
+    config: str = ""  # prefix of the configuration's name, where the classes are another type's
 
 
 LM = "Model CausalLM"
 LM_S = LM + " SequenceClassification"
 LM_ST = LM_S + " TokenClassification"
 LM_STQ = LM_ST + " QuestionAnswering"
-ENCODER = "Model MaskedLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice"
+ENCODER_MST = "Model MaskedLM SequenceClassification TokenClassification"
+ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
+DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
+DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 
 # fmt: off
 MODELS: dict[str, Row] = {
-    "afmoe":            Row("moe_sigmoid", "Afmoe", LM),
-    "apertus":          Row("decoder_plain", "Apertus", LM + " TokenClassification"),
-    "arcee":            Row("decoder_plain", "Arcee", LM_STQ),
-    "aria_text":        Row("moe_wirings", "AriaText", LM),
-    "axk1":             Row("mla", "AXK1", LM_ST),
-    "beam":             Row("moe_attention", "Beam", LM),
-    "bert":             Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
-    "bitnet":           Row("decoder_gated", "BitNet", LM),
-    "camembert":        Row("bert", "Camembert", ENCODER_LM),
-    "cohere":           Row("decoder", "Cohere", LM),
-    "cohere2":          Row("decoder_windows", "Cohere2", LM),
-    "cohere2_moe":      Row("moe_windows", "Cohere2Moe", LM),
-    "cwm":              Row("decoder_windows", "Cwm", LM),
-    "deepseek_v2":      Row("mla", "DeepseekV2", LM_S),
-    "deepseek_v3":      Row("mla", "DeepseekV3", LM_ST),
-    "diffllama":        Row("decoder_gated", "DiffLlama", LM_STQ),
-    "distilbert":       Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
-    "dots1":            Row("moe_sigmoid", "Dots1", LM),
-    "electra":          Row("bert", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
-    "ernie4_5":         Row("decoder_gated", "Ernie4_5", LM),
-    "ernie4_5_moe":     Row("moe_sigmoid", "Ernie4_5_Moe", LM),
-    "exaone4":          Row("decoder_windows", "Exaone4", LM_STQ + " PreTraining=CausalLM"),
-    "exaone_moe":       Row("moe_sigmoid", "ExaoneMoe", LM + " PreTraining=CausalLM"),
-    "flex_olmo":        Row("moe", "FlexOlmo", LM),
-    "flint":            Row("moe_windows", "Flint", LM),
-    "gemma":            Row("decoder", "Gemma", LM_ST),
-    "gemma2":           Row("decoder", "Gemma2", LM_ST),
-    "gemma3_text":      Row("decoder_windows", "Gemma3Text", LM_S),
-    "glm":              Row("decoder_gated", "Glm", LM_ST),
-    "glm4":             Row("decoder_gated", "Glm4", LM_ST),
-    "glm4_moe":         Row("moe_sigmoid", "Glm4Moe", LM),
-    "glm4_moe_lite":    Row("mla", "Glm4MoeLite", LM),
-    "gpt2":             Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
-    "gpt_oss":          Row("moe", "GptOss", LM_ST),
-    "granite":          Row("decoder", "Granite", LM),
-    "granite_swa":      Row("decoder_windows", "GraniteSWA", LM),
-    "granitemoe":       Row("moe", "GraniteMoe", LM),
-    "granitemoe_swa":   Row("moe_windows", "GraniteMoeSWA", LM),
+    "afmoe": Row("moe_sigmoid", "Afmoe", LM),
+    "albert": Row("albert", "Albert", ENCODER + " PreTraining" + TEXT),
+    "apertus": Row("decoder_plain", "Apertus", LM + " TokenClassification"),
+    "arcee": Row("decoder_plain", "Arcee", LM_STQ),
+    "aria_text": Row("moe_wirings", "AriaText", LM),
+    "axk1": Row("mla", "AXK1", LM_ST),
+    "beam": Row("moe_attention", "Beam", LM),
+    "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
+    "bert-generation": Row("bert_kin", "BertGeneration", LM),
+    "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
+    "bitnet": Row("decoder_gated", "BitNet", LM),
+    "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
+    "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
+    "camembert": Row("roberta", "Camembert", ENCODER_LM),
+    "canine": Row("canine", "Canine", "Model SequenceClassification TokenClassification QuestionAnswering MultipleChoice"),
+    "codegen": Row("gpt_rotary", "CodeGen", LM),
+    "cohere": Row("decoder", "Cohere", LM),
+    "cohere2": Row("decoder_windows", "Cohere2", LM),
+    "cohere2_moe": Row("moe_windows", "Cohere2Moe", LM),
+    "cohere_compass_text": Row("decoder_mrope", "CohereCompassText", LM_S),
+    "convbert": Row("electra", "ConvBert", ENCODER),
+    "cosmos3_edge_text": Row("decoder_mrope", "Cosmos3EdgeText", "Model"),
+    "cpmant": Row("cpmant", "CpmAnt", LM),
+    "ctrl": Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
+    "cwm": Row("decoder_windows", "Cwm", LM),
+    "data2vec-text": Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
+    "deberta": Row("deberta", "Deberta", DEBERTA),
+    "deberta-v2": Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
+    "decision_transformer": Row("gpt_decision", "DecisionTransformer", "Model"),
+    "deepseek_v2": Row("mla", "DeepseekV2", LM_S),
+    "deepseek_v3": Row("mla", "DeepseekV3", LM_ST),
+    "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
+    "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "dots1": Row("moe_sigmoid", "Dots1", LM),
+    "dpr": Row("bert_kin", "DPR", "Model"),
+    "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "ernie": Row("bert_kin", "Ernie", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
+    "ernie4_5": Row("decoder_gated", "Ernie4_5", LM),
+    "ernie4_5_moe": Row("moe_sigmoid", "Ernie4_5_Moe", LM),
+    "esm": Row("esm", "Esm", ENCODER_MST),
+    "esmc": Row("eurobert", "Esmc", ENCODER_MST),
+    "eurobert": Row("eurobert", "EuroBert", ENCODER_MST),
+    "exaone4": Row("decoder_windows", "Exaone4", LM_STQ + " PreTraining=CausalLM"),
+    "exaone_moe": Row("moe_sigmoid", "ExaoneMoe", LM + " PreTraining=CausalLM"),
+    "falcon": Row("gpt_alibi", "Falcon", LM_STQ),
+    "flaubert": Row("xlm", "Flaubert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "flex_olmo": Row("moe", "FlexOlmo", LM),
+    "flint": Row("moe_windows", "Flint", LM),
+    "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "gemma": Row("decoder", "Gemma", LM_ST),
+    "gemma2": Row("decoder", "Gemma2", LM_ST),
+    "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
+    "gemma3n_text": Row("decoder_gemma", "Gemma3nText", LM),
+    "gemma4_text": Row("decoder_gemma", "Gemma4Text", LM),
+    "gemma4_unified_text": Row("decoder_gemma", "Gemma4UnifiedText", LM),
+    "glm": Row("decoder_gated", "Glm", LM_ST),
+    "glm4": Row("decoder_gated", "Glm4", LM_ST),
+    "glm4_moe": Row("moe_sigmoid", "Glm4Moe", LM),
+    "glm4_moe_lite": Row("mla", "Glm4MoeLite", LM),
+    "glm4v_text": Row("decoder_mrope", "Glm4vText", "Model"),
+    "glm_image_text": Row("decoder_mrope", "GlmImageText", "Model"),
+    "glm_ocr_text": Row("decoder_mrope", "GlmOcrText", "Model"),
+    "gpt2": Row("gpt", "GPT2", LM_STQ + " PreTraining=CausalLM"),
+    "gpt_bigcode": Row("gpt", "GPTBigCode", LM_ST + " PreTraining=CausalLM"),
+    "gpt_neo": Row("gpt", "GPTNeo", LM_STQ),
+    "gpt_neox": Row("gpt_rotary", "GPTNeoX", LM_STQ),
+    "gpt_neox_japanese": Row("gpt_rotary", "GPTNeoXJapanese", LM),
+    "gpt_oss": Row("moe", "GptOss", LM_ST),
+    "gptj": Row("gpt_rotary", "GPTJ", LM_S + " QuestionAnswering"),
+    "granite": Row("decoder", "Granite", LM),
+    "granite_docling_text": Row("decoder_mrope", "GraniteDoclingText", "Model"),
+    "granite_swa": Row("decoder_windows", "GraniteSWA", LM),
+    "granitemoe": Row("moe", "GraniteMoe", LM),
+    "granitemoe_swa": Row("moe_windows", "GraniteMoeSWA", LM),
     "granitemoeshared": Row("moe", "GraniteMoeShared", LM),
-    "helium":           Row("decoder_gated", "Helium", LM_ST),
+    "gte": Row("nomic_bert", "Gte", ENCODER_MST),
+    "helium": Row("decoder_gated", "Helium", LM_ST),
+    "hrm_text": Row("decoder_attention_gate", "HrmText", LM),
     "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
-    "hunyuan_v1_moe":   Row("moe_wirings", "HunYuanMoEV1", LM_S),
-    "hy_v3":            Row("moe_sigmoid", "HYV3", LM),
-    "hyperclovax":      Row("decoder_gated", "HyperCLOVAX", LM),
-    "internlm3":        Row("decoder_gated", "Llama", LM, "InternLM3"),
-    "iquestcoder":      Row("decoder_gated", "Llama", LM, "IQuestCoder"),
-    "jais2":            Row("decoder_plain", "Jais2", LM),
-    "jetmoe":           Row("moe_wirings", "JetMoe", LM_S),
-    "kolibri1":         Row("moe_windows", "Kolibri1", LM),
-    "laguna":           Row("moe_attention", "Laguna", LM),
-    "llama":            Row("decoder", "Llama", LM_STQ),
-    "llama4_text":      Row("moe_attention", "Llama4Text", LM),
-    "mellum":           Row("moe_windows", "Mellum", LM),
-    "mimo_v2_flash":    Row("moe_attention", "MiMoV2Flash", LM),
-    "minicpm3":         Row("mla", "MiniCPM3", LM_S),
-    "minimax_m2":       Row("moe_sigmoid", "MiniMaxM2", LM),
-    "ministral":        Row("decoder_windows", "Ministral", LM_STQ),
-    "ministral3":       Row("decoder_windows", "Ministral3", LM_STQ),
-    "mistral":          Row("decoder", "Mistral", LM_STQ),
-    "mixtral":          Row("moe", "Mixtral", LM_STQ),
-    "nanochat":         Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
-    "nemotron":         Row("decoder_plain", "Nemotron", LM_STQ),
-    "olmo":             Row("decoder_gated", "Olmo", LM_S),
-    "olmo2":            Row("decoder", "Olmo2", LM_S),
-    "olmo3":            Row("decoder_windows", "Olmo3", LM_S),
-    "olmoe":            Row("moe", "Olmoe", LM),
-    "persimmon":        Row("decoder_plain", "Persimmon", LM_ST),
-    "phi":              Row("decoder_plain", "Phi", LM_ST),
-    "phi3":             Row("decoder", "Phi3", LM_ST),
-    "phimoe":           Row("moe_wirings", "Phimoe", LM_S),
-    "qwen2":            Row("decoder", "Qwen2", LM_STQ),
-    "qwen2_moe":        Row("moe", "Qwen2Moe", LM_STQ),
-    "qwen3":            Row("decoder", "Qwen3", LM_STQ),
-    "qwen3_moe":        Row("moe", "Qwen3Moe", LM_STQ),
-    "roberta":          Row("bert", "Roberta", ENCODER_LM + TEXT),
-    "seed_oss":         Row("decoder_gated", "SeedOss", LM_STQ),
-    "smollm3":          Row("decoder_windows", "SmolLM3", LM_STQ),
-    "solar_open":       Row("moe_sigmoid", "SolarOpen", LM),
-    "stablelm":         Row("decoder_gated", "StableLm", LM_ST),
-    "starcoder2":       Row("decoder_plain", "Starcoder2", LM_ST),
-    "vaultgemma":       Row("decoder_windows", "VaultGemma", LM),
-    "xlm-roberta":      Row("bert", "XLMRoberta", ENCODER_LM + TEXT),
-    "youtu":            Row("mla", "Youtu", LM),
+    "hunyuan_v1_moe": Row("moe_wirings", "HunYuanMoEV1", LM_S),
+    "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
+    "hy_v3": Row("moe_sigmoid", "HYV3", LM),
+    "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
+    "imagegpt": Row("gpt", "ImageGPT", "Model ImageClassification"),
+    "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
+    "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
+    "jais2": Row("decoder_plain", "Jais2", LM),
+    "jetmoe": Row("moe_wirings", "JetMoe", LM_S),
+    "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
+    "kolibri1": Row("moe_windows", "Kolibri1", LM),
+    "laguna": Row("moe_attention", "Laguna", LM),
+    "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
+    "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
+    "lilt": Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "llama": Row("decoder", "Llama", LM_STQ),
+    "llama4_text": Row("moe_attention", "Llama4Text", LM),
+    "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
+    "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
+    "mellum": Row("moe_windows", "Mellum", LM),
+    "mimo_v2_flash": Row("moe_attention", "MiMoV2Flash", LM),
+    "minicpm3": Row("mla", "MiniCPM3", LM_S),
+    "minimax_m2": Row("moe_sigmoid", "MiniMaxM2", LM),
+    "ministral": Row("decoder_windows", "Ministral", LM_STQ),
+    "ministral3": Row("decoder_windows", "Ministral3", LM_STQ),
+    "mistral": Row("decoder", "Mistral", LM_STQ),
+    "mixtral": Row("moe", "Mixtral", LM_STQ),
+    "mobilebert": Row("mobilebert", "MobileBert", ENCODER + " PreTraining NextSentencePrediction" + TEXT),
+    "modernbert": Row("modernbert", "ModernBert", ENCODER),
+    "modernbert-decoder": Row("modernbert", "ModernBertDecoder", LM_S),
+    "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
+    "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
+    "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
+    "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
+    "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
+    "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
+    "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
+    "nystromformer": Row("nystromformer", "Nystromformer", ENCODER + TEXT),
+    "olmo": Row("decoder_gated", "Olmo", LM_S),
+    "olmo2": Row("decoder", "Olmo2", LM_S),
+    "olmo3": Row("decoder_windows", "Olmo3", LM_S),
+    "olmoe": Row("moe", "Olmoe", LM),
+    "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
+    "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
+    "phi": Row("decoder_plain", "Phi", LM_ST),
+    "phi3": Row("decoder", "Phi3", LM_ST),
+    "phimoe": Row("moe_wirings", "Phimoe", LM_S),
+    "qwen2": Row("decoder", "Qwen2", LM_STQ),
+    "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
+    "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
+    "qwen2_vl_text": Row("decoder_mrope", "Qwen2VLText", "Model"),
+    "qwen3": Row("decoder", "Qwen3", LM_STQ),
+    "qwen3_moe": Row("moe", "Qwen3Moe", LM_STQ),
+    "qwen3_vl_text": Row("decoder_mrope", "Qwen3VLText", "Model"),
+    "rembert": Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
+    "roberta": Row("roberta", "Roberta", ENCODER_LM + TEXT),
+    "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
+    "roc_bert": Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
+    "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
+    "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
+    "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
+    "solar_open": Row("moe_sigmoid", "SolarOpen", LM),
+    "splinter": Row("bert_kin", "Splinter", "Model PreTraining QuestionAnswering"),
+    "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "stablelm": Row("decoder_gated", "StableLm", LM_ST),
+    "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
+    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
+    "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
+    "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
+    "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
+    "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
+    "xglm": Row("gpt_fairseq", "XGLM", LM),
+    "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
+    "xlm-roberta": Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
+    "xlm-roberta-xl": Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
+    "xlnet": Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
+    "xmod": Row("xmod", "Xmod", ENCODER_LM),
+    "youtu": Row("mla", "Youtu", LM),
 }
+# Other names for a model type. What loads under such a name has the type's own in its configuration.
+ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
+    ("bert-generation", "CausalLM"): "BertGenerationDecoder",
+    ("bert-generation", "Model"): "BertGenerationEncoder",
+    ("cohere_compass_text", "CausalLM"): "CohereCompassForCausalLM",
+    ("ctrl", "CausalLM"): "CTRLLMHeadModel",
+    ("dpr", "Model"): "DPRQuestionEncoder",
+    ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
+    ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
     ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
+    ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
+    ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
+    ("gemma4_unified_text", "CausalLM"): "Gemma4UnifiedForCausalLM",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
+    ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
+    ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
+    ("xlnet", "CausalLM"): "XLNetLMHeadModel",
+    ("xlnet", "QuestionAnswering"): "XLNetForQuestionAnsweringSimple",
 }
 # fmt: on
 
@@ -222,7 +320,7 @@ def class_name(model_type: str, task: str) -> str:
 
 def known_types() -> list[str]:
     """All model types, built in and registered."""
-    return sorted({*MODELS, *_registered})
+    return sorted({*MODELS, *ALIASES, *_registered})
 
 
 def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, Any] | None = None) -> Any:
@@ -239,8 +337,8 @@ def config_class(model_type: Any, where: str = "config.json", raw: Mapping[str, 
     if isinstance(model_type, str):
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
-        if model_type in MODELS:
-            return _built_in_config(model_type)
+        if ALIASES.get(model_type, model_type) in MODELS:
+            return _built_in_config(ALIASES.get(model_type, model_type))
         _read_entry_points()
         if model_type in _registered:
             return _load_object(_registered[model_type].config)
@@ -251,9 +349,18 @@ def _built_in_config(model_type: str) -> type[PreTrainedConfig]:
     with _lock:
         if model_type not in _config_classes:
             row = MODELS[model_type]
-            spec = importlib.import_module(f"autoload.configs.{row.family}").CONFIGS[model_type]
+            spec = _entry(f"autoload.configs.{row.family}", "CONFIGS", model_type)
             _config_classes[model_type] = make_config_class((row.config or row.prefix) + "Config", model_type, spec)
         return _config_classes[model_type]
+
+
+def _entry(module: str, table: str, model_type: str) -> Any:
+    """What a family's file says of a type; a row of `MODELS` without it is a mistake in this package."""
+    entries = getattr(importlib.import_module(module), table)
+    if model_type not in entries:
+        path = module.replace(".", "/") + ".py"
+        raise LookupError(f"MODELS has a row for {model_type!r}, but {table} of {path} has no entry for it. Add one.")
+    return entries[model_type]
 
 
 def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
@@ -282,6 +389,7 @@ def resolve(model_type: str, task: str) -> type:
         if task in heads:
             return _load_object(heads[task])
         raise _no_head(model_type, task, list(heads), [])
+    model_type = ALIASES.get(model_type, model_type)
     if model_type not in MODELS:
         raise _unknown(model_type, "resolve", {})
     same = tasks_of(model_type).get(task)
@@ -320,9 +428,11 @@ def _built_in(model_type: str, task: str) -> type:
     """Make the class of a type and task from its family's head and its variant, once."""
     with _lock:
         key = (model_type, task)
+        if key not in _classes and (owner := _owner(model_type)) != model_type:
+            _classes[key] = _built_in(owner, task)
         if key not in _classes:
             family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")
-            variant = family.VARIANTS[model_type]
+            variant = _entry(f"autoload.models.{MODELS[model_type].family}", "VARIANTS", model_type)
             head = variant.heads.get(task) or family.TASKS[task]
             name = class_name(model_type, task)
             members: dict[str, Any] = {
@@ -345,17 +455,29 @@ def find_name(name: str) -> Any:
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
-    for model_type, _ in sorted(MODELS.items(), key=lambda item: item[1].config != ""):  # a name's owner comes first
+    for model_type in _owners():
         for task in tasks_of(model_type).values():
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
 
 
+def _owner(model_type: str) -> str:
+    """The type whose classes a type has: its own, or those of the type whose names it goes by."""
+    row = MODELS[model_type]
+    same = (t for t, other in MODELS.items() if other.prefix == row.prefix and not other.config)
+    return next(same, model_type) if row.config else model_type
+
+
+def _owners() -> list[str]:
+    """All types, those first whose class names are their own: some use the names of another type's."""
+    return sorted(MODELS, key=lambda model_type: MODELS[model_type].config != "")
+
+
 def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
-    for model_type in MODELS:
+    for model_type in _owners():
         for task in dict.fromkeys(tasks_of(model_type).values()):
             name = class_name(model_type, task)
             if name not in seen:
@@ -444,5 +566,7 @@ def _read_entry_points() -> None:
 
         for point in entry_points(group="autoload.models"):
             found: Any = point.load()
+            description: Any = found() if callable(found) else found
+            register(point.name, **description)
             found = found() if callable(found) else found
             register(point.name, config=found["config"], heads=found["heads"])

@@ -88,6 +88,18 @@ class HubFiles(Files):
         prefix = f"{self.subfolder}/" if self.subfolder else ""
         return [name[len(prefix) :] for name in names if name.startswith(prefix)]
 
+    def sizes(self) -> dict[str, int | None]:
+        names = self.names()  # asks for the listing, if need be
+        entries = self._listing.files if self._listing else {}
+        found = {name: entries.get(posixpath.join(self.subfolder, name)) for name in names}
+        return {name: entry.size if entry else None for name, entry in found.items()}
+
+    def first(self, name: str, count: int) -> bytes:
+        commit, inside = self._resolve(), posixpath.join(self.subfolder, name)
+        if self.offline or self._fault or self._cached(commit, inside) is not None:
+            return super().first(name, count)
+        return self._remote.first(commit, inside, count)
+
     def missing(self, names: list[str], purpose: str = "") -> FileError:
         if self.offline or self._fault:
             return self._unavailable(" or ".join(names))

@@ -171,7 +171,7 @@ def _shards(state: dict[str, Any], limit: int) -> list[dict[str, Any]]:
 
 def _without_ties(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The state without names that repeat another tensor."""
-    tied = model._tied_weights_keys if model.config.get_text_config(decoder=True).tie_word_embeddings else {}
+    tied = model._tied_weights_keys if model.ties_weights else {}
     out, seen = {}, {}
     for name, tensor in state.items():
         if name in tied and tied[name] in state:
@@ -251,6 +251,6 @@ def upload(
     repo = api.create_repo(name, private=private, exist_ok=True).repo_id
     message = commit_message or "Upload model"
     commit = api.upload_folder(
-        repo_id=repo, folder_path=folder, commit_message=message, revision=revision, create_pr=create_pr
+        repo_id=repo, folder_path=os.fspath(folder), commit_message=message, revision=revision, create_pr=create_pr
     )
     return commit.commit_url

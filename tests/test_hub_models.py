@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.checkpoints import tiny
-from tests.fakehub import FakeHub
+from tests.fakehub import TOKEN, FakeHub
 
 NAME = "distilbert-base-uncased"
 CLASSIC = """
@@ -64,3 +64,22 @@ def test_classic_five_lines(repository: dict[str, bytes], tmp_path: Path) -> Non
         expected = theirs(torch.tensor([[2, 5, 6, 7, 8, 9, 10, 3]])).logits
     logits, names = json.loads(first.stdout)
     assert torch.allclose(torch.tensor(logits), expected, atol=1e-5) and "input_ids" in names
+
+
+PUSH = """
+import torch
+from autoload import AutoConfig, AutoModel
+config = AutoConfig.for_model("bert", hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=30)
+model = AutoModel.from_config(config)
+model.push_to_hub("me/pushed", token={token!r}, commit_message="first")
+again = AutoModel.from_pretrained("me/pushed")
+assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+assert len(again.config._name_or_path) and again.config.architectures == ["BertModel"]
+print("ok")
+"""
+
+
+def test_pushed_model_loads_by_its_name(tmp_path: Path) -> None:
+    with FakeHub() as hub:
+        done = hub.run_client(PUSH.format(token=TOKEN), tmp_path)
+    assert done.stdout.strip() == "ok", done.stderr

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -345,9 +348,34 @@ def test_concrete_classes_pickle(tmp_path: Path) -> None:
     assert same_weights(copy.deepcopy(model), model)
 
 
-def test_concrete_class_reads_only_its_type(tmp_path: Path) -> None:
-    saved(tmp_path, "bert")
-    assert type(autoload.BertForMaskedLM.from_pretrained(tmp_path, strict=False)).__name__ == "BertForMaskedLM"
+def test_concrete_class_of_another_type(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saved(tmp_path, "llama")
+    with pytest.raises(WeightsError, match="none of its"):
+        autoload.BertModel.from_pretrained(tmp_path, num_attention_heads=2)
+    assert "'llama' model is read as 'bert'" in caplog.text
+
+
+def test_entry_points_of_installed_packages(tmp_path: Path) -> None:
+    """A package that names a model type in its metadata need not be imported by hand, in any process."""
+    package = tmp_path / "site"
+    (package / "plug-1.0.dist-info").mkdir(parents=True)
+    (package / "plug-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    (package / "plug-1.0.dist-info" / "entry_points.txt").write_text("[autoload.models]\nplugged = plug:MODEL\n")
+    (package / "plug.py").write_text(
+        "from tests.test_loading import LazyConfig, LazyHead\n"
+        "class PluggedConfig(LazyConfig):\n    model_type = 'plugged'\n"
+        "MODEL = {'config': PluggedConfig, 'heads': {'Model': 'tests.test_loading:LazyHead'}}\n"
+    )
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"model_type": "plugged", "hidden_size": 3}))
+    torch.save({"weight": torch.ones(2, 3)}, model / "pytorch_model.bin")
+    code = f"from autoload import AutoModel; print(type(AutoModel.from_pretrained({str(model)!r})).__name__)"
+    path = os.pathsep.join([str(package), os.getcwd()])
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert result.stdout.strip() == "LazyHead", result.stderr
 
 
 def test_model_arguments(tmp_path: Path) -> None:

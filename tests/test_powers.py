@@ -30,10 +30,10 @@ def grads(model: Any) -> dict[str, torch.Tensor]:
 
 
 def test_gradient_checkpointing_changes_nothing(model: Any) -> None:
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    still = {name: 0.0 for name in model.config.to_dict() if "dropout" in name or name.endswith("_pdrop")}
+    model = tiny(
+        model.config.model_type, "MaskedLM" if model.config.model_type == "bert" else "CausalLM", **still
+    ).train()
     plain = grads(model)
     calls = []
     hook = model.base_model.get_submodule(
@@ -68,6 +68,18 @@ def test_resize_token_embeddings(model: Any, count: int) -> None:
         assert model.get_output_embeddings().weight is table.weight
     assert grads(model)
     assert model.resize_token_embeddings(None, pad_to_multiple_of=64).num_embeddings % 64 == 0
+
+
+@pytest.mark.parametrize("model_type", ["biogpt", "gemma"])
+def test_resized_embeddings_keep_their_scale(model_type: str) -> None:
+    sizes = dict(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    extra = {"gemma": dict(num_key_value_heads=1, head_dim=8)}.get(model_type, {})
+    config = autoload.AutoConfig.for_model(model_type, **sizes, **extra)
+    model = autoload.AutoModel.from_config(config)
+    with torch.no_grad():
+        before = model.get_input_embeddings()(IDS)
+        assert torch.equal(model.resize_token_embeddings(70)(IDS), before)
+    assert (before - torch.nn.functional.embedding(IDS, model.get_input_embeddings().weight)).abs().max() > 1e-3
 
 
 def test_resized_model_saves_and_loads(model: Any, tmp_path: Path) -> None:

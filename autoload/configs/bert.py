@@ -2,7 +2,8 @@
 
 from autoload.config import ConfigSpec
 
-BERT = dict(
+# An encoder that never decodes; BERT's own fields come on top.
+ENCODER = dict(
     vocab_size=30522,
     hidden_size=768,
     num_hidden_layers=12,
@@ -16,23 +17,19 @@ BERT = dict(
     initializer_range=0.02,
     layer_norm_eps=1e-12,
     pad_token_id=0,
-    use_cache=True,
-    classifier_dropout=None,
-    is_decoder=False,
-    add_cross_attention=False,
     bos_token_id=None,
     eos_token_id=None,
     tie_word_embeddings=True,
 )
-ROBERTA = BERT | dict(pad_token_id=1, bos_token_id=0, eos_token_id=2)
-SUMMARY = dict(summary_type="first", summary_use_proj=True, summary_activation="gelu", summary_last_dropout=0.1)
+DECODES = dict(use_cache=True, is_decoder=False, add_cross_attention=False)
+BERT = ENCODER | DECODES | dict(classifier_dropout=None)
+
+
+def without(fields: dict, *names: str) -> dict:
+    """The fields but for some."""
+    return {key: value for key, value in fields.items() if key not in names}
+
 
 CONFIGS = {
     "bert": ConfigSpec(BERT),
-    "roberta": ConfigSpec(ROBERTA | dict(vocab_size=50265)),
-    "xlm-roberta": ConfigSpec(ROBERTA),
-    "camembert": ConfigSpec(ROBERTA),
-    "electra": ConfigSpec(
-        BERT | SUMMARY | dict(embedding_size=128, hidden_size=256, num_attention_heads=4, intermediate_size=1024)
-    ),
 }

@@ -2,6 +2,7 @@
 
 from autoload.config import ConfigSpec, PreTrainedConfig
 from autoload.configs.decoder import BIAS, LLAMA, heads, kv_heads, without
+from autoload.errors import ConfigError
 
 GLM = LLAMA | dict(
     vocab_size=151552,
@@ -16,6 +17,28 @@ GLM = LLAMA | dict(
     bos_token_id=None,
     attention_bias=True,
 )
+
+
+def internlm3_biases(c: PreTrainedConfig) -> None:
+    """Llama's layers have no other bias for queries than for outputs, and the file has one for both."""
+    heads(c)
+    if c.attention_bias != c.mlp_bias:
+        raise ConfigError("qkv_bias", c.attention_bias, f"the value of bias ({c.mlp_bias})")
+
+
+def iquestcoder_layers(c: PreTrainedConfig) -> None:
+    heads(c)
+    for field in ("clip_qkv", "use_sliding_window"):
+        if c.__dict__.get(field):
+            raise ConfigError(field, c.__dict__[field], "null: Llama's layers have nothing of the kind")
+
+
+def diffllama_heads(c: PreTrainedConfig) -> None:
+    heads(c)
+    if c.attention_dropout:
+        raise ConfigError("attention_dropout", c.attention_dropout, "0: two attentions that differ share no dropout")
+    if c.num_key_value_heads % 2:
+        raise ConfigError("num_key_value_heads", c.num_key_value_heads, "an even number: keys come in pairs")
 
 
 def glm_eos(c: PreTrainedConfig) -> None:
@@ -45,7 +68,7 @@ CONFIGS = {
             head_dim=128,
         ),
         aliases={"qkv_bias": "attention_bias", "bias": "mlp_bias"},
-        complete=heads,
+        complete=internlm3_biases,
     ),
     "iquestcoder": ConfigSpec(
         LLAMA
@@ -62,7 +85,7 @@ CONFIGS = {
             mlp_bias=False,
             head_dim=128,
         ),
-        complete=heads,
+        complete=iquestcoder_layers,
     ),
     "stablelm": ConfigSpec(
         without(LLAMA, "rms_norm_eps")
@@ -197,6 +220,6 @@ CONFIGS = {
             lambda_std_dev=0.1,
             head_dim=None,
         ),
-        complete=heads,
+        complete=diffllama_heads,
     ),
 }

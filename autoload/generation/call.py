@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from autoload.errors import ArgumentError, RemoteCodeRefused
 from autoload.generation import prepare
 from autoload.generation.building import make_criteria, make_processors
 from autoload.generation.caches import make_cache
-from autoload.generation.checks import refused
 from autoload.generation.configuration import GenerationConfig, GenerationMode, merged
 from autoload.generation.run import Inputs, Run
 from autoload.generation.sampling import sample
@@ -23,6 +21,9 @@ def generate(
 ) -> Any:
     """See `GenerationMixin.generate`; `kwargs` are its keywords, `call` its other arguments."""
     _check_call(call, custom_generate)
+    if given is not None and not isinstance(given, GenerationConfig):
+        text = f"generate: generation_config is {type(given).__name__}, expected a GenerationConfig."
+        raise ArgumentError(text, name="generation_config")
     own = model.generation_config if model.generation_config is not None else GenerationConfig()
     own_limits = any(
         source is not None
@@ -90,9 +91,11 @@ def _start(
         prepare.run_encoder(model, prompt, name, kwargs, settings)
         input_ids = prepare.decoder_prompt(kwargs, start, batch, model.config.model_type)  # type: ignore[arg-type]
         _drop_idle_masks(kwargs)
+        if settings.is_assistant:
+            mask_length = input_ids.shape[1]  # an assistant always gets the whole text
     else:
         if name == "inputs_embeds":
-            settings.use_cache = True  # or later passes would have to know both embeddings and tokens
+            settings.update(use_cache=True)  # or later passes would have to know both embeddings and tokens
         mask_length = _mask_and_positions(model, prompt, name, kwargs, accepted, eos, pad)
         input_ids = prompt if name == "input_ids" else kwargs.pop("input_ids")
     if (times := max(settings.num_beams, settings.num_return_sequences)) > 1:
@@ -109,12 +112,16 @@ def _start(
         room += prompt.shape[1]
     decode = make_cache(model, settings, kwargs, room)
     kwargs["use_cache"] = settings.use_cache
+    columns = Inputs(kwargs, encoder_decoder)
+    processors = make_processors(model, settings, call, kwargs, prompt, input_ids, eos)
+    if decode is not None:
+        columns.hold("attention_mask", getattr(kwargs["past_key_values"], "max_cache_len", 0))
     run = Run(
         model,
         settings,
-        make_processors(model, settings, call, kwargs, prompt, input_ids, eos),
+        processors,
         make_criteria(model, settings, call, eos),
-        Inputs(kwargs, encoder_decoder),
+        columns,
         eos,
         pad,
         mask_length,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
 from typing import Any
 
 from autoload.errors import GenerationError
@@ -15,19 +14,19 @@ CACHES = ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
 
 # Arguments of generate() that are no settings.
 CALL_ARGUMENTS = (
-    "inputs",
-    "generation_config",
-    "logits_processor",
-    "stopping_criteria",
-    "prefix_allowed_tokens_fn",
-    "synced_gpus",
     "assistant_model",
-    "streamer",
-    "negative_prompt_ids",
-    "negative_prompt_attention_mask",
-    "custom_generate",
-    "tokenizer",
     "assistant_tokenizer",
+    "custom_generate",
+    "generation_config",
+    "inputs",
+    "logits_processor",
+    "negative_prompt_attention_mask",
+    "negative_prompt_ids",
+    "prefix_allowed_tokens_fn",
+    "stopping_criteria",
+    "streamer",
+    "synced_gpus",
+    "tokenizer",
 )
 
 
@@ -37,15 +36,15 @@ def _require(condition: bool, value: Any) -> Any:
     return value
 
 
-def _whole(value: Any, low: int | None = None) -> int:
-    if isinstance(value, Real) and not isinstance(value, (bool, Integral)) and float(value).is_integer():
+def _whole(value: Any, low: int | None = None) -> Any:
+    if isinstance(value, float) and value.is_integer():
         value = int(value)  # 64.0 in a file means 64
-    _require(isinstance(value, Integral) and not isinstance(value, bool), value)
+    _require(isinstance(value, int) and not isinstance(value, bool), value)
     return _require(low is None or value >= low, value)
 
 
 def _number(value: Any) -> Any:
-    return _require(isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value), value)
+    return _require(isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value), value)
 
 
 def _ids(value: Any, low: int = 0) -> Any:

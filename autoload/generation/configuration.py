@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autoload.errors import ArgumentError, GenerationError, unknown_argument
+from autoload.errors import GenerationError, unknown_argument
 from autoload.generation.checks import CALL_ARGUMENTS, FIELDS, check_field, check_supported, check_together
 from autoload.generation.watermarks import CompileConfig, SynthIDTextWatermarkingConfig, WatermarkingConfig
 
@@ -21,34 +21,34 @@ HUB_ARGUMENTS = ("subfolder", "revision", "cache_dir", "force_download", "local_
 
 # What a call uses where neither the caller nor the model says anything.
 DEFAULTS: dict[str, Any] = {
+    "assistant_confidence_threshold": 0.4,
+    "assistant_lookbehind": 10,
+    "diversity_penalty": 0.0,
+    "do_sample": False,
+    "early_stopping": False,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "length_penalty": 1.0,
     "max_length": 20,
     "min_length": 0,
-    "do_sample": False,
-    "use_cache": True,
-    "early_stopping": False,
+    "no_repeat_ngram_size": 0,
+    "num_assistant_tokens": 20,
+    "num_assistant_tokens_schedule": "constant",
+    "num_beam_groups": 1,
     "num_beams": 1,
+    "num_return_sequences": 1,
+    "output_scores": False,
+    "remove_invalid_values": False,
+    "repetition_penalty": 1.0,
+    "return_dict_in_generate": False,
+    "target_lookbehind": 10,
     "temperature": 1.0,
     "top_k": 50,
     "top_p": 1.0,
     "typical_p": 1.0,
-    "repetition_penalty": 1.0,
-    "length_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "num_return_sequences": 1,
-    "output_scores": False,
-    "return_dict_in_generate": False,
-    "remove_invalid_values": False,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "encoder_repetition_penalty": 1.0,
-    "num_assistant_tokens": 20,
-    "num_assistant_tokens_schedule": "constant",
-    "assistant_confidence_threshold": 0.4,
-    "assistant_lookbehind": 10,
-    "target_lookbehind": 10,
-    "num_beam_groups": 1,
-    "diversity_penalty": 0.0,
+    "use_cache": True,
 }
 
 
@@ -255,6 +255,10 @@ class GenerationConfig:
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
 
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __getattr__(self, name: str) -> Any:  # only for what is absent; declared so that type checkers take any field
         raise AttributeError(f"GenerationConfig has no field {name!r}")
 
@@ -264,16 +268,14 @@ def merged(given: GenerationConfig | None, own: GenerationConfig, fields: Mappin
 
     The caller's keywords win over the caller's configuration, that one over the model's, that one over `DEFAULTS`.
     """
-    if given is not None and not isinstance(given, GenerationConfig):
-        text = f"generate: generation_config is {type(given).__name__}, expected a GenerationConfig."
-        raise ArgumentError(text, name="generation_config")
     settings = copy.deepcopy(given) if given is not None else GenerationConfig()
     for source in (own.__dict__, DEFAULTS):
         for name, value in source.items():
             if value is not None and settings.__dict__.get(name) is None and name not in METADATA:
                 settings.__dict__[name] = copy.copy(value)
+    for name, value in settings.__dict__.items():  # attributes may have been set since the configurations were made
+        settings.__dict__[name] = check_field(name, value, "generate")
     rest = settings.update(**fields)
-    check_together(settings.__dict__, "generate")
     check_supported(settings.__dict__, "generate")
     return settings, rest
 

@@ -69,17 +69,17 @@ class GenerationMixin:
             inputs,
             generation_config,
             kwargs,
-            logits_processor=logits_processor,
-            stopping_criteria=stopping_criteria,
-            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+            streamer=streamer,
+            tokenizer=tokenizer,
             synced_gpus=synced_gpus,
             assistant_model=assistant_model,
-            streamer=streamer,
-            negative_prompt_ids=negative_prompt_ids,
-            negative_prompt_attention_mask=negative_prompt_attention_mask,
             custom_generate=custom_generate,
-            tokenizer=tokenizer,
+            logits_processor=logits_processor,
+            stopping_criteria=stopping_criteria,
             assistant_tokenizer=assistant_tokenizer,
+            negative_prompt_ids=negative_prompt_ids,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+            negative_prompt_attention_mask=negative_prompt_attention_mask,
         )
 
     def prepare_inputs_for_generation(
@@ -119,8 +119,6 @@ class GenerationMixin:
                 out[name] = _last(value, length, -1)
             elif name not in out and name != "labels" and value is not None:
                 out[name] = value
-        if x.device != self.device and self.device.type != "meta":
-            out = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in out.items()}
         return out
 
     def compute_transition_scores(

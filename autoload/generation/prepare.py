@@ -11,6 +11,7 @@ from torch import Tensor
 from autoload.errors import ArgumentError, unknown_argument
 from autoload.generation.checks import CALL_ARGUMENTS, FIELDS, refused
 from autoload.generation.configuration import GenerationConfig
+from autoload.outputs import BaseModelOutput
 
 
 def parameters(function: Any) -> set[str]:
@@ -133,7 +134,9 @@ def positions(prompt: Tensor, kwargs: dict[str, Any]) -> Tensor:
 
 def run_encoder(model: Any, prompt: Tensor, name: str, kwargs: dict[str, Any], settings: GenerationConfig) -> None:
     """Put the encoder's output into `kwargs`."""
-    if kwargs.get("encoder_outputs") is not None:
+    states = kwargs.get("encoder_outputs")
+    if states is not None:
+        kwargs["encoder_outputs"] = BaseModelOutput(*states) if isinstance(states, (tuple, list)) else states
         return
     encoder = model.get_encoder()
     accepts = inspect.signature(encoder.forward).parameters
@@ -182,18 +185,12 @@ def expand(kwargs: dict[str, Any], times: int) -> None:
         if name == "position_ids":
             kwargs[name] = value if value.shape[-2] == 1 else value.repeat_interleave(times, value.dim() - 2)
         elif name == "encoder_outputs":
-            kwargs[name] = type(value)(**{k: _repeat_states(v, times) for k, v in value.items()})
+            kwargs[name] = type(value)(**{k: repeated(v) for k, v in value.items()})
         elif name != "logits_to_keep":
             kwargs[name] = repeated(value)
 
 
-def _repeat_states(value: Any, times: int) -> Any:
-    return value.repeat_interleave(times, 0) if isinstance(value, Tensor) else value
-
-
-def lengths(
-    settings: GenerationConfig, prompt: Tensor, name: str, ids: Tensor, limit: int | None, own_limits: bool
-) -> None:
+def lengths(settings: Any, prompt: Tensor, name: str, ids: Tensor, limit: int | None, own_limits: bool) -> None:
     """Turn all limits into `max_length` and `min_length` of the tokens, the prompt included.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from autoload.generation.configuration import GenerationConfig
 from autoload.generation.processors import LogitsProcessorList
 from autoload.generation.stopping import StoppingCriteriaList
 
+STEP = ("input_ids", "decoder_input_ids", "position_ids", "decoder_position_ids")  # tensors of one column in a step
 BLOCK = 256  # columns are made for this many tokens at once
 
 
@@ -73,6 +74,11 @@ class Inputs:
             if isinstance(kwargs.get(key), Tensor):
                 self.growing[key] = Growing(kwargs[key], rule)
 
+    def hold(self, name: str, width: int) -> None:
+        """Give a tensor its last width now, so that shapes never change."""
+        if (column := self.growing.pop(name, None)) is not None:
+            self.kwargs[name] = column.after(max(0, width - column.length))
+
     def after(self, count: int) -> dict[str, Any]:
         """Keywords when the text has `count` tokens more than the prompt."""
         for name, column in self.growing.items():
@@ -98,7 +104,9 @@ class Run:
     mask_length: int | None = None
     streamer: Any = None
     decode: Callable[..., Any] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # what only some loops take
+
+    def __post_init__(self) -> None:
+        self.device = self.model.device
 
     @property
     def cache(self) -> Any:
@@ -114,8 +122,16 @@ class Run:
         prepared = model.prepare_inputs_for_generation(
             input_ids, next_sequence_length=new, is_first_iteration=first, **self.inputs.after(made)
         )
-        call = self.decode if self.decode is not None and new == 1 else model
-        out = call(**{**prepared, **more}, return_dict=True)
+        prepared |= more
+        if input_ids.device != self.device and self.device.type != "meta":  # meta: parts are loaded when they run
+            prepared = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in prepared.items()}
+        if self.decode is not None and new == 1:
+            for name in STEP:  # strides are part of what was compiled
+                if isinstance(prepared.get(name), Tensor):
+                    prepared[name] = prepared[name].clone(memory_format=torch.contiguous_format)
+            out = self.decode(**prepared, return_dict=True)
+        else:
+            out = model(**prepared, return_dict=True)
         cache = out.get("past_key_values")
         if cache is not None:
             self.inputs.kwargs["past_key_values"] = cache
@@ -125,23 +141,33 @@ class Run:
         """The pass over the newest token; over the whole text where nothing is cached."""
         return self.forward(input_ids, made, 1 if self.inputs.kwargs.get("use_cache") else None)
 
+    def first_length(self, input_ids: Tensor) -> int | None:
+        """Number of last tokens that the first pass reads: those that the cache does not hold; None for all given."""
+        if self.cache is None:
+            return None
+        embeds = self._embeds()
+        length = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        if embeds is None and self._mask_width() != length:  # only what is new was passed, not the whole text
+            return None
+        past = int(self.cache.get_seq_length())
+        if past >= length:
+            text = f"the cache holds {past} tokens already, expected fewer than the prompt's {length}."
+            raise ArgumentError(f"generate: past_key_values: {text}", name="past_key_values")
+        return length - past
+
     def prefill(self, input_ids: Tensor) -> Any:
         """The first pass, over that part of the prompt that the cache does not hold yet."""
-        kwargs, first = self.inputs.kwargs, not self.settings.is_assistant
-        embeds = kwargs.get("inputs_embeds") if first and not self.model.config.is_encoder_decoder else None
-        new = None
-        if self.cache is not None:
-            past = int(self.cache.get_seq_length())
-            length = embeds.shape[1] if embeds is not None else input_ids.shape[1]
-            if embeds is not None or self._mask_width() == length:  # the whole text was passed, not only what is new
-                new = length - past
-                if new <= 0:
-                    text = f"the cache holds {past} tokens already, expected fewer than the prompt's {length}."
-                    raise ArgumentError(f"generate: past_key_values: {text}", name="past_key_values")
+        new, first = self.first_length(input_ids), not self.settings.is_assistant
         size = self.settings.prefill_chunk_size
-        if size is None or embeds is not None or not kwargs.get("use_cache"):
+        if size is None or self._embeds() is not None or not self.inputs.kwargs.get("use_cache"):
             return self.forward(input_ids, 0, new, first)
         return self._in_chunks(input_ids, new or input_ids.shape[1], size, first)
+
+    def _embeds(self) -> Tensor | None:
+        """Embeddings that the first pass reads in place of tokens."""
+        if self.settings.is_assistant or self.model.config.is_encoder_decoder:
+            return None
+        return self.inputs.kwargs.get("inputs_embeds")
 
     def _mask_width(self) -> int | None:
         name = "decoder_attention_mask" if self.model.config.is_encoder_decoder else "attention_mask"

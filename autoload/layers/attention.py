@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoload.layers.packing import Packing
+
 Kind = Literal["full", "sliding", "chunked"]
 
 
@@ -36,6 +38,7 @@ class Context:
     encoder: Tensor | None = None  # (batch, source, dim), for cross-attention
     encoder_mask: Mask | None = None
     cross_attentions: list[Tensor] | None = None
+    packing: Packing | None = None  # the sequences stand in one row without padding
     extra: dict[str, Any] = field(default_factory=dict)  # what a single family passes on
 
     def to(self, device: Any, non_blocking: bool = False) -> Context:
@@ -80,13 +83,19 @@ def attend(
         dropout: probability, 0 outside training.
         softcap: scores are squashed into (-softcap, softcap) by tanh.
         sinks: (heads,), the score of a key that has no value.
-        bias: added to the scores, (batch or 1, heads, queries, keys).
+        bias: added to the scores, (batch or 1, heads, queries or 1, keys).
         weights_to: list that receives the weights (batch, heads, queries, keys); asks for the eager kernel.
 
     Returns:
         (batch, queries, heads * value dim).
     """
     mask = mask or Mask()
+    if context.packing is not None:
+        return (
+            context.packing.each(lambda q, k, v: _sdpa(q, k, v, Mask(), None, scale, dropout), q, k, v)
+            .transpose(1, 2)
+            .flatten(2)
+        )
     if weights_to is None and softcap is None and sinks is None and context.kernel != "eager":
         out = _KERNELS[context.kernel](q, k, v, mask, bias, scale, dropout)
     else:
@@ -148,7 +157,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
 
     def score(s: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         if bias is not None:
-            s = s + bias[b % bias.shape[0], h % bias.shape[1], i, j]
+            s = s + bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2], j]
         if allowed is None:
             return s
         entry = allowed[b % allowed.shape[0], h % allowed.shape[1], i, j]
@@ -170,6 +179,22 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, sca
 
 _KERNELS = {"sdpa": _sdpa, "flex_attention": _flex, "flash_attention_2": _flash}
 KERNELS = ("eager", *_KERNELS)
+
+
+def biased(mask: Mask, bias: Tensor, queries: int) -> Mask:
+    """A mask that also adds a bias, made once for all layers.
+
+    Args:
+        mask: which keys each query may look at.
+        bias: (batch or 1, heads, queries or 1, keys).
+        queries: number of queries.
+    """
+    allowed = causal_triangle(queries, bias.shape[-1], bias.device) if mask.causal else mask.allowed
+    if allowed is None:
+        return Mask(bias)
+    if allowed.dtype != torch.bool:
+        return Mask(bias + allowed)
+    return Mask(bias.masked_fill(~allowed, torch.finfo(bias.dtype).min))
 
 
 def causal_triangle(queries: int, keys: int, device: Any) -> Tensor:
@@ -201,7 +226,7 @@ def decoder_mask(
     queries: int,
     keys: int,
     query_start: int | Tensor,
-    key_start: int,
+    key_start: int | Tensor,
     device: Any,
     *,
     window: int | None = None,
@@ -223,7 +248,8 @@ def decoder_mask(
     """
     if attention_mask is not None and attention_mask.dim() == 4:
         return Mask(attention_mask)
-    beyond = isinstance(query_start, Tensor)  # a static cache: keys that are not written yet must be hidden
+    # A static cache: keys that are not written yet must be hidden.
+    beyond = isinstance(query_start, Tensor) or query_start + queries < key_start + keys
     narrow = window is not None and (beyond or keys > window)
     if chunk is not None:
         narrow = beyond or key_start // chunk != (key_start + keys - 1) // chunk
@@ -237,6 +263,8 @@ def decoder_mask(
     i = query_start + torch.arange(queries, device=device)[:, None]  # (queries, 1)
     j = key_start + torch.arange(keys, device=device)[None, :]  # (1, keys)
     allowed = (j < keys + key_start) if bidirectional else j <= i
+    if isinstance(key_start, Tensor):  # a static window that is not full begins before the first token
+        allowed = allowed & (j >= 0)
     if window is not None:
         allowed = allowed & (j > i - window)
         if bidirectional:
@@ -248,7 +276,10 @@ def decoder_mask(
     if packed is not None:
         allowed = allowed & (packed[:, None, :, None] == packed[:, None, None, :])
     if padding is not None:
-        seen = (padding != 0)[:, None, None, key_start : key_start + keys]
+        if isinstance(key_start, Tensor):
+            seen = (padding != 0)[:, None, None].index_select(-1, j[0].clamp(0, padding.shape[1] - 1))
+        else:
+            seen = (padding != 0)[:, None, None, key_start : key_start + keys]
         if seen.shape[-1] < keys:  # a static cache has room beyond the mask
             seen = F.pad(seen, (0, keys - seen.shape[-1]))
         allowed = allowed & seen

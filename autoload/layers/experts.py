@@ -131,7 +131,7 @@ def product(x: Tensor, weight: Tensor, groups: Groups) -> Tensor:
             name="experts_implementation",
         )
     if name == "grouped_mm" and _aligned(x, weight):
-        grouped: Any = getattr(F, "grouped_mm", None) or getattr(torch, "_grouped_mm")  # noqa: B009 (before 2.10)
+        grouped = getattr(F, "grouped_mm", None) or vars(torch)["_grouped_mm"]  # the public name came with PyTorch 2.10
         return grouped(x.to(weight.dtype), weight, offs=groups.ends.to(torch.int32))
     if name == "batched_mm" or torch.compiler.is_compiling():  # nothing here depends on the data: can be traced
         return torch.bmm(x[:, None], weight[groups.numbers])[:, 0]

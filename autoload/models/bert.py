@@ -1,52 +1,55 @@
-"""BERT and the encoders that share its wiring: bert, roberta, xlm-roberta, camembert, electra.
+"""BERT and the encoders that share its wiring and its heads.
 
-Devlin et al. 2018 (arXiv:1810.04805), Liu et al. 2019 (arXiv:1907.11692), Clark et al. 2020 (arXiv:2003.10555).
+bert, bert-generation, ernie, megatron-bert, rembert, roc_bert, roformer, splinter, dpr. The families roberta, electra,
+mpnet, albert, esm, deberta and layoutlm build on the same parts.
+
+Devlin et al. 2018 (arXiv:1810.04805); Shoeybi et al. 2019 (arXiv:1909.08053); Chung et al. 2020 (arXiv:2010.12821).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
-from autoload.heads import (
-    EncoderCausalLM,
-    EncoderHead,
-    FirstTokenClassification,
-    Head,
-    MaskedLMHead,
-    MultipleChoice,
-    PooledClassification,
-    QuestionAnswering,
-    TokenClassification,
-    TwoLayerClassifier,
-)
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, attend, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
-from autoload.losses import token_loss
+from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, Variant, finish
-from autoload.outputs import (
-    BaseModelOutputWithPastAndCrossAttentions,
-    BaseModelOutputWithPoolingAndCrossAttentions,
-    DiscriminatorOutput,
-    ForPreTrainingOutput,
-    MaskedLMOutput,
-    NextSentencePredictorOutput,
-)
+from autoload.models import bert_heads as heads
+from autoload.outputs import BaseModelOutputWithPastAndCrossAttentions, BaseModelOutputWithPoolingAndCrossAttentions
+
+
+class Pooler(nn.Module):
+    """Dense layer and tanh on the first token."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.dense(x[:, 0]))
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What tells one BERT-like encoder from another."""
+    """What tells one BERT-like encoder from another. Classes default to BERT's."""
 
-    positions: Literal["absolute", "padded"] = "absolute"  # padded: counted from pad_token_id + 1, padding left out
-    pooler: bool = True
+    padded_from: int | None = None  # positions are counted from this number + 1 and leave this token out
+    token_types: bool = True
+    embedding_norm: bool = True
     embedding_size: int | None = None  # of the tables, when it is not the model's
+    inputs: tuple[str, ...] = ()  # further arguments of `forward` that the embeddings take
+    pooler: Callable[[Any], nn.Module] | None = Pooler
+    embeddings: type | None = None
+    encoder: type | None = None
+    layer: type | None = None
 
 
 class Embeddings(nn.Module):
@@ -55,13 +58,16 @@ class Embeddings(nn.Module):
     def __init__(self, config: Any, spec: Spec):
         super().__init__()
         size = spec.embedding_size or config.hidden_size
-        padding = config.pad_token_id if spec.positions == "padded" else None
         self.word_embeddings = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size, padding_idx=padding)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
-        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.make_positions(config, spec, size)
+        types = spec.token_types
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size) if types else None
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.padded_from = padding
+        self.padded_from = spec.padded_from
+
+    def make_positions(self, config: Any, spec: Spec, size: int) -> None:
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size, padding_idx=spec.padded_from)
 
     def positions(self, input_ids: Tensor | None, shape: torch.Size, past: int, device: Any) -> Tensor:
         """Position numbers, (batch or 1, seq)."""
@@ -79,15 +85,26 @@ class Embeddings(nn.Module):
         position_ids: Tensor | None,
         inputs_embeds: Tensor | None,
         past: int,
+        **inputs: Tensor | None,
     ) -> Tensor:
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, size)
         if position_ids is None:
             position_ids = self.positions(input_ids, x.shape, past, x.device)
+        return self.finish(self.place(self.add_types(x, token_type_ids), position_ids, **inputs))
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.dropout(self.LayerNorm(x))
+
+    def add_types(self, x: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        if self.token_type_embeddings is None:
+            return x
         if token_type_ids is None:
-            x = x + self.token_type_embeddings.weight[0]
-        else:
-            x = x + self.token_type_embeddings(token_type_ids)
-        return self.dropout(self.LayerNorm(x + self.position_embeddings(position_ids)))
+            return x + self.token_type_embeddings.weight[0]
+        return x + self.token_type_embeddings(token_type_ids)
+
+    def place(self, x: Tensor, position_ids: Tensor, **inputs: Tensor | None) -> Tensor:
+        """Add what says where a token stands, and the further inputs."""
+        return x + self.position_embeddings(position_ids)
 
 
 class SelfAttention(nn.Module):
@@ -97,28 +114,39 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.layer_idx, self.cross = layer_idx, cross
         self.heads = config.num_attention_heads
-        self.dim = config.hidden_size // self.heads
-        size = self.heads * self.dim
+        self.dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.make_projections(config, self.heads * self.dim)
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def make_projections(self, config: Any, size: int) -> None:
         self.query = nn.Linear(config.hidden_size, size)
         self.key = nn.Linear(config.hidden_size, size)
         self.value = nn.Linear(config.hidden_size, size)
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.dim)).transpose(1, 2)  # (batch, heads, seq, dim)
 
+    def project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the sequence itself, (batch, heads, seq, dim) each."""
+        return self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x))
+
+    def bias(self, q: Tensor, k: Tensor, context: Context) -> Tensor | None:
+        """What is added to the scores; (batch or 1, heads, queries, keys)."""
+        return None
+
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        q = self.split(self.query(x))
         if self.cross:
+            q = self.split(self.query(x))
             k, v = self._source(context)
-            mask, weights = context.encoder_mask, context.cross_attentions
+            mask, weights, bias = context.encoder_mask, context.cross_attentions, None
         else:
-            k, v = self.split(self.key(x)), self.split(self.value(x))
+            q, k, v = self.project(x, context)
             mask, weights = context.masks["full"], context.attentions
             if context.cache is not None:
                 k, v = context.cache.update(k, v, self.layer_idx)
+            bias = self.bias(q, k, context)
         dropout = self.dropout.p if self.training else 0.0
-        return attend(q, k, v, mask, context, scale=self.dim**-0.5, dropout=dropout, weights_to=weights)
+        return attend(q, k, v, mask, context, scale=self.dim**-0.5, dropout=dropout, bias=bias, weights_to=weights)
 
     def _source(self, context: Context) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's states, made once per generation."""
@@ -145,13 +173,28 @@ class Output(nn.Module):
         return self.LayerNorm(self.dropout(self.dense(x)) + residual)
 
 
+class PlainOutput(nn.Module):
+    """Projection, dropout, residual: for layers that normalise first."""
+
+    def __init__(self, config: Any, size: int):
+        super().__init__()
+        self.dense = nn.Linear(size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.dropout(self.dense(x)) + residual
+
+
 class Attention(nn.Module):
     """Attention and its output."""
 
+    self_class: ClassVar[type] = SelfAttention
+    output_class: ClassVar[type] = Output
+
     def __init__(self, config: Any, layer_idx: int, cross: bool = False):
         super().__init__()
-        self.self = SelfAttention(config, layer_idx, cross)
-        self.output = Output(config, config.hidden_size)
+        self.self = self.self_class(config, layer_idx, cross)
+        self.output = self.output_class(config, config.hidden_size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         return self.output(self.self(x, context), x)
@@ -172,40 +215,46 @@ class Intermediate(nn.Module):
 class Layer(nn.Module):
     """Attention, cross-attention where the configuration adds it, and a wide layer; norms after the residuals."""
 
+    attention_class: ClassVar[type] = Attention
+    intermediate_class: ClassVar[type] = Intermediate
+    output_class: ClassVar[type] = Output
+
     def __init__(self, config: Any, layer_idx: int):
         super().__init__()
-        self.attention = Attention(config, layer_idx)
-        if config.add_cross_attention:
-            self.crossattention = Attention(config, layer_idx, cross=True)
-        self.intermediate = Intermediate(config)
-        self.output = Output(config, config.intermediate_size)
-        self.crosses = config.add_cross_attention
+        self.attention = self.attention_class(config, layer_idx)
+        self.crosses = getattr(config, "add_cross_attention", False)
+        if self.crosses:
+            self.crossattention = self.attention_class(config, layer_idx, cross=True)
+        self.intermediate = self.intermediate_class(config)
+        self.output = self.output_class(config, config.intermediate_size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.attention(x, context)
         if self.crosses and context.encoder is not None:
             x = self.crossattention(x, context)
+        return self.feed_forward(x, context)
+
+    def feed_forward(self, x: Tensor, context: Context) -> Tensor:
         return self.output(self.intermediate(x), x)
 
 
 class Encoder(nn.Module):
-    """The stack of layers."""
+    """The stack of layers, and what comes before and after it."""
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, spec: Spec):
         super().__init__()
-        self.layer = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
+        self.layer = nn.ModuleList((spec.layer or Layer)(config, i) for i in range(config.num_hidden_layers))
 
+    def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
+        """From the embeddings to the first layer's input; a place to put what all layers share into the context."""
+        return x
 
-class Pooler(nn.Module):
-    """Dense layer and tanh on the first token."""
+    def stack(self) -> list[nn.Module]:
+        """The layers in the order in which they run."""
+        return list(self.layer)
 
-    def __init__(self, config: Any):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = nn.Tanh()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.dense(x[:, 0]))
+    def end(self, x: Tensor) -> Tensor:
+        return x
 
 
 class Model(PreTrainedModel):
@@ -219,19 +268,22 @@ class Model(PreTrainedModel):
     embeddings_path = "embeddings.word_embeddings"
     may_lack = ("pooler",)
     options: ClassVar[tuple[str, ...]] = ("add_pooling_layer",)
-    _no_split_modules = ["Layer", "Embeddings"]
+    empty_cross_attentions: ClassVar[bool] = True  # given, without entries, where no layer crosses
 
     def __init__(self, config: Any, add_pooling_layer: bool = True):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
-        if config.add_cross_attention and not config.is_decoder:
+        self.decodes = getattr(config, "is_decoder", False)
+        if getattr(config, "add_cross_attention", False) and not self.decodes:
             raise ConfigError("add_cross_attention", True, "false, or is_decoder=true beside it")
-        self.embeddings = Embeddings(config, spec)
-        if spec.embedding_size not in (None, config.hidden_size):
-            self.embeddings_project = nn.Linear(spec.embedding_size, config.hidden_size)
-        self.encoder = Encoder(config)
-        self.pooler = Pooler(config) if spec.pooler and add_pooling_layer else None
-        self.pools = spec.pooler
+        self.embeddings = (spec.embeddings or Embeddings)(config, spec)
+        self.make_layers(config, spec)
+        self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
+        self.pools, self.inputs = spec.pooler is not None, spec.inputs
+        self.packs = spec.layer is None and spec.encoder is None and not self.decodes  # layers see tokens, not places
+        crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
+        self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
+        self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
 
     def forward(
         self,
@@ -263,398 +315,110 @@ class Model(PreTrainedModel):
             use_cache: give a cache back, when `is_decoder`.
             output_attentions, output_hidden_states: also give these, of every layer.
             return_dict: False gives a tuple.
+            **kwargs: further inputs of the type.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
         config = self.config
-        caching = config.is_decoder and (config.use_cache if use_cache is None else use_cache)
+        caching = self.decodes and (config.use_cache if use_cache is None else use_cache)
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
             past_key_values = DynamicCache() if encoder_hidden_states is None else EncoderDecoderCache()
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
 
-        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, past)
-        if hasattr(self, "embeddings_project"):
-            x = self.embeddings_project(x)
+        inputs = {name: attention_mask if name == "attention_mask" else kwargs.get(name) for name in self.inputs}
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, past, **inputs)
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
             masks={"full": self._mask(attention_mask, x, past, past_key_values)},
+            rope=self.make_rope(x, position_ids, past),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
-            cross_attentions=[] if attentions else None,
+            cross_attentions=[] if attentions and self.crosses else None,
+            extra=inputs,
         )
-        seen = [x]
-        for layer in self.encoder.layer:
-            x = self.run(layer, x, context)
+        x = self.begin(x, context, past)
+        context.packing = packing = self.packing(attention_mask, context)
+        x = x if packing is None else packing.pack(x)
+        seen = []
+        for layer in self.stack():
             seen.append(x)
+            x = self.run(layer, x, context)
+        x = self.end(x)
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen] if states else []
         kept: dict[str, Any] = dict(
             last_hidden_state=x,
-            hidden_states=tuple(seen) if states else None,
+            hidden_states=(*seen, x) if states else None,
             past_key_values=past_key_values if caching else None,
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        if not self.pools:
-            return finish(BaseModelOutputWithPastAndCrossAttentions(**kept), return_dict, config)
         pooled = None if self.pooler is None else self.pooler(x)
-        out = BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
-        return finish(out, return_dict, config)
+        return finish(self.make_output(kept, pooled, context), return_dict, config)
+
+    def make_output(self, kept: dict[str, Any], pooled: Tensor | None, context: Context) -> Any:
+        if not self.pools:
+            return BaseModelOutputWithPastAndCrossAttentions(**kept)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
+
+    def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
+        """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
+        plain = context.kernel == "sdpa" and context.attentions is None and context.encoder is None
+        if not self.packs or not plain or context.rope or context.extra.get("attention_mask") is not None:
+            return None
+        return Packing.of(attention_mask)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        self.encoder = (spec.encoder or Encoder)(config, spec)
+
+    def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
+        """From the embeddings to the first layer's input."""
+        return self.encoder.begin(x, context, past)
+
+    def stack(self) -> list[nn.Module]:
+        """The layers in the order in which they run."""
+        return self.encoder.stack()
+
+    def make_rope(self, x: Tensor, position_ids: Tensor | None, past: int) -> dict[Any, tuple[Tensor, Tensor]]:
+        """cos and sin, for types that rotate."""
+        return {}
+
+    def end(self, x: Tensor) -> Tensor:
+        return self.encoder.end(x)
 
     def _mask(self, attention_mask: Tensor | None, x: Tensor, past: int, cache: Any) -> Any:
-        if not self.config.is_decoder:
+        if not self.decodes:
             return encoder_mask(attention_mask)
         keys, start = cache.get_mask_sizes(x.shape[1], 0) if cache is not None else (x.shape[1], 0)
         return decoder_mask(attention_mask, x.shape[1], keys, past, start, x.device)
 
 
-# -- vocabulary heads
+class PooledModel(Model):
+    """Always has its pooler."""
 
-
-class Transform(nn.Module):
-    """Dense layer, activation, norm."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.transform_act_fn = Activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.LayerNorm(self.transform_act_fn(self.dense(x)))
-
-
-class Predictions(nn.Module):
-    """BERT's scores of the vocabulary."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.transform = Transform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-
-    def init_own(self, std: float) -> None:
-        self.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.transform(x))
-
-
-class RobertaPredictions(nn.Module):
-    """RoBERTa's scores of the vocabulary."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-
-    def init_own(self, std: float) -> None:
-        self.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.layer_norm(F.gelu(self.dense(x))))
-
-
-class ClsHeads(nn.Module):
-    """BERT's pre-training heads, those that are asked for."""
-
-    def __init__(self, config: Any, predictions: bool = True, next_sentence: bool = False):
-        super().__init__()
-        if predictions:
-            self.predictions = Predictions(config)
-        if next_sentence:
-            self.seq_relationship = nn.Linear(config.hidden_size, 2)
-
-
-class _Vocabulary(Head):
-    """Ties a decoder and its bias, wherever they are."""
-
-    output_path: ClassVar[str] = "cls.predictions.decoder"
-
-    @property
-    def _tied_weights_keys(self) -> dict[str, str]:
-        table = f"{self.base_model_prefix}.{self.base_model.embeddings_path}.weight"
-        part = self.output_path.rpartition(".")[0]
-        return {f"{self.output_path}.weight": table, f"{part}.decoder.bias": f"{part}.bias"}
-
-    def after_resize(self, count: int) -> None:
-        part: Any = self.get_submodule(self.output_path.rpartition(".")[0])
-        part.bias = part.decoder.bias
-
-
-class MaskedLM(_Vocabulary, MaskedLMHead):
-    """BERT's hidden tokens."""
-
-    output_class = MaskedLMOutput
-
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, add_pooling_layer: bool = True):
         super().__init__(config)
-        self.cls = ClsHeads(config)
 
-    def scores(self, out: Any) -> Tensor:
-        return self.cls.predictions(out.last_hidden_state)
 
+class ProjectedModel(Model):
+    """Its tables may be smaller than the model."""
 
-class CausalLM(_Vocabulary, EncoderCausalLM):
-    """BERT's next token."""
+    def __init__(self, config: Any, **options: Any):
+        super().__init__(config, **options)
+        if config.embedding_size != config.hidden_size:
+            self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
 
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.cls = ClsHeads(config)
+    def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
+        x = self.embeddings_project(x) if hasattr(self, "embeddings_project") else x
+        return super().begin(x, context, past)
 
-    def score(self, hidden: Tensor) -> Tensor:
-        return self.cls.predictions(hidden)
-
-
-class NextSentencePrediction(EncoderHead):
-    """Whether the second text follows the first."""
-
-    output_class = NextSentencePredictorOutput
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.cls = ClsHeads(config, predictions=False, next_sentence=True)
-
-    def scores(self, out: Any) -> Tensor:
-        return self.cls.seq_relationship(out.pooler_output)
-
-    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return token_loss(logits, labels)
-
-
-class PreTraining(_Vocabulary):
-    """Hidden tokens and next sentence."""
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.cls = ClsHeads(config, next_sentence=True)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        next_sentence_label: Tensor | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """labels: (batch, seq); next_sentence_label: (batch,). The loss needs both."""
-        out = self.base_model(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **kwargs,
-        )
-        words, follows = self.cls.predictions(out.last_hidden_state), self.cls.seq_relationship(out.pooler_output)
-        loss = None
-        if labels is not None and next_sentence_label is not None:
-            loss = token_loss(words, labels) + token_loss(follows, next_sentence_label)
-        result = ForPreTrainingOutput(loss, words, follows, out.hidden_states, out.attentions)
-        return finish(result, return_dict, self.config)
-
-
-class RobertaMaskedLM(_Vocabulary, MaskedLMHead):
-    """RoBERTa's hidden tokens."""
-
-    output_class = MaskedLMOutput
-    output_path = "lm_head.decoder"
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.lm_head = RobertaPredictions(config)
-
-    def scores(self, out: Any) -> Tensor:
-        return self.lm_head(out.last_hidden_state)
-
-
-class RobertaCausalLM(_Vocabulary, EncoderCausalLM):
-    """RoBERTa's next token."""
-
-    output_path = "lm_head.decoder"
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.lm_head = RobertaPredictions(config)
-
-    def score(self, hidden: Tensor) -> Tensor:
-        return self.lm_head(hidden)
-
-
-# -- ELECTRA's heads
-
-
-class GeneratorPredictions(nn.Module):
-    """To the size of the tables."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
-        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.LayerNorm(F.gelu(self.dense(x)))
-
-
-class _Generator(Head):
-    """ELECTRA's scores of the vocabulary."""
-
-    output_path = "generator_lm_head"
-    base_options: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.generator_predictions = GeneratorPredictions(config)
-        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
-
-    @property
-    def _tied_weights_keys(self) -> dict[str, str]:
-        return {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
-
-    def score(self, hidden: Tensor) -> Tensor:
-        return self.generator_lm_head(self.generator_predictions(hidden))
-
-
-class ElectraMaskedLM(_Generator, MaskedLMHead):
-    """ELECTRA's hidden tokens."""
-
-    output_class = MaskedLMOutput
-
-    def scores(self, out: Any) -> Tensor:
-        return self.score(out.last_hidden_state)
-
-
-class ElectraCausalLM(_Generator, EncoderCausalLM):
-    """ELECTRA's next token."""
-
-
-class DiscriminatorPredictions(nn.Module):
-    """One score per token."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = Activation(config.hidden_act)
-        self.dense_prediction = nn.Linear(config.hidden_size, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dense_prediction(self.activation(self.dense(x))).squeeze(-1)  # (batch, seq)
-
-
-class ElectraPreTraining(EncoderHead):
-    """Which tokens were replaced."""
-
-    output_class = DiscriminatorOutput
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.discriminator_predictions = DiscriminatorPredictions(config)
-
-    def scores(self, out: Any) -> Tensor:
-        return self.discriminator_predictions(out.last_hidden_state)
-
-    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
-        if attention_mask is not None:
-            real = attention_mask == 1
-            logits, labels = logits[real], labels[real]
-        return F.binary_cross_entropy_with_logits(logits, labels.float())
-
-
-class GeluClassifier(TwoLayerClassifier):
-    """With gelu in place of tanh."""
-
-    def activation(self, x: Tensor) -> Tensor:
-        return F.gelu(x)
-
-
-class ElectraClassification(FirstTokenClassification):
-    """ELECTRA's labels."""
-
-    classifier_class = GeluClassifier
-
-
-class Summary(nn.Module):
-    """One vector for a text, as `summary_*` of the configuration describes."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.kind = config.summary_type
-        to_labels = getattr(config, "summary_proj_to_labels", False) and config.num_labels > 0
-        size = config.num_labels if to_labels else config.hidden_size
-        self.summary = nn.Linear(config.hidden_size, size) if config.summary_use_proj else nn.Identity()
-        self.activation = Activation(config.summary_activation or "linear")
-        self.first_dropout = nn.Dropout(getattr(config, "summary_first_dropout", 0.0))
-        self.last_dropout = nn.Dropout(getattr(config, "summary_last_dropout", 0.0))
-        if self.kind not in ("first", "last", "mean", "cls_index"):
-            raise ConfigError("summary_type", self.kind, "'first', 'last', 'mean' or 'cls_index'")
-
-    def forward(self, x: Tensor, cls_index: Tensor | None = None) -> Tensor:
-        if self.kind == "mean":
-            x = x.mean(1)
-        elif self.kind == "cls_index" and cls_index is not None:
-            x = x.take_along_dim(cls_index[..., None, None], -2).squeeze(-2)
-        else:
-            x = x[..., 0 if self.kind == "first" else -1, :]
-        return self.last_dropout(self.activation(self.summary(self.first_dropout(x))))
-
-
-class ElectraMultipleChoice(MultipleChoice):
-    """ELECTRA's choice: it has no pooler, so a summary stands in."""
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        del self.dropout
-        self.sequence_summary = Summary(config)
-
-    def scores(self, out: Any) -> Tensor:
-        return self.classifier(self.sequence_summary(out.last_hidden_state))
-
-
-ROBERTA = Variant(
-    lambda c: Spec(positions="padded"),
-    heads={
-        "MaskedLM": RobertaMaskedLM,
-        "CausalLM": RobertaCausalLM,
-        "SequenceClassification": FirstTokenClassification,
-    },
-    members={"base_model_prefix": "roberta"},
-)
 
 VARIANTS = {
     "bert": Variant(lambda c: Spec(), members={"base_model_prefix": "bert"}),
-    "roberta": ROBERTA,
-    "xlm-roberta": ROBERTA,
-    "camembert": ROBERTA,
-    "electra": Variant(
-        lambda c: Spec(pooler=False, embedding_size=c.embedding_size),
-        heads={
-            "MaskedLM": ElectraMaskedLM,
-            "CausalLM": ElectraCausalLM,
-            "PreTraining": ElectraPreTraining,
-            "SequenceClassification": ElectraClassification,
-            "MultipleChoice": ElectraMultipleChoice,
-        },
-        members={"base_model_prefix": "electra"},
-    ),
 }
-TASKS = {
-    "Model": Model,
-    "MaskedLM": MaskedLM,
-    "CausalLM": CausalLM,
-    "PreTraining": PreTraining,
-    "NextSentencePrediction": NextSentencePrediction,
-    "SequenceClassification": PooledClassification,
-    "TokenClassification": TokenClassification,
-    "QuestionAnswering": QuestionAnswering,
-    "MultipleChoice": MultipleChoice,
-}
+TASKS = heads.TASKS | {"Model": Model}

@@ -50,6 +50,7 @@ class Spec:
     embedding_dropout: float = 0.0
     residual_scale: float | None = None
     residual_dropout: float = 0.0
+    mlp_dropout: float = 0.0  # in the MLP's branch alone
     logits_scale: float | None = None
     bidirectional: bool = False
     window: int | None = None  # where it is not the configuration's `sliding_window`
@@ -79,8 +80,11 @@ def head_dim(config: Any) -> int:
 class ScaledEmbedding(nn.Embedding):
     """Multiplies by the root of its width, rounded to the weight's dtype."""
 
+    def width(self) -> int:
+        return self.embedding_dim
+
     def forward(self, input: Tensor) -> Tensor:
-        scale = torch.tensor(self.embedding_dim**0.5, dtype=self.weight.dtype, device=self.weight.device)
+        scale = torch.tensor(self.width() ** 0.5, dtype=self.weight.dtype, device=self.weight.device)
         return super().forward(input) * scale
 
 
@@ -90,6 +94,7 @@ class Attention(nn.Module):
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__()
         self.layer_idx, self.kind = layer_idx, layer_kinds(config)[layer_idx]
+        self.rope_key: Any = self.kind
         self.heads, self.dim = config.num_attention_heads, head_dim(config)
         self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
         self.scale = self.dim**-0.5 if spec.scale is None else spec.scale
@@ -122,7 +127,7 @@ class Attention(nn.Module):
         return (self.q_norm(q), self.k_norm(k)) if self.qk_norm == "head" else (q, k)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        return self.output(self.see(x, context))
+        return self.output(self.see(x, context), x)
 
     def see(self, x: Tensor, context: Context) -> Tensor:
         """What the heads gather; (batch, seq, heads * dim)."""
@@ -142,12 +147,12 @@ class Attention(nn.Module):
         """Queries and keys that know their positions."""
         if not self.rotates:
             return q, k
-        cos, sin = context.rope[self.kind]
+        cos, sin = context.rope[self.rope_key]
         return self.turn(q, cos, sin), self.turn(k, cos, sin)
 
-    def output(self, x: Tensor) -> Tensor:
-        """From what was seen back to the stream."""
-        return self.o_proj(x)
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        """From what was seen back to the stream; `x` is what the layer read."""
+        return self.o_proj(seen)
 
     def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
         """Attention over the keys; (batch, seq, heads * dim)."""
@@ -198,9 +203,10 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
         self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
+        self.dropout = nn.Dropout(spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        return self.dropout(self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x)))
 
 
 class FusedGatedMLP(nn.Module):
@@ -292,16 +298,25 @@ class Model(PreTrainedModel):
     """A Llama-like decoder without a head."""
 
     base_model_prefix = "model"
-    _no_split_modules = ["Layer", "PostNormLayer", "SandwichLayer", "ParallelLayer"]
+    _no_split_modules = ["Layer"]
+    last_is_normed = True  # the last of the hidden states
 
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
         self.spec, self.kinds = spec, layer_kinds(config)
-        self.embed_tokens = spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.layers = nn.ModuleList((spec.layer or Layer)(config, spec, i) for i in range(config.num_hidden_layers))
+        self.embed_tokens = self.make_embedding(config, spec)
+        self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        layer = spec.layer or Layer
+        self.layers = nn.ModuleList(layer(config, spec, i) for i in range(config.num_hidden_layers))
+        self._no_split_modules = [layer.__name__]
+
+    def make_embedding(self, config: Any, spec: Spec) -> nn.Embedding:
+        return spec.embedding_class(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
 
     def make_final_norm(self, norm: nn.Module) -> None:
         self.norm = norm
@@ -346,8 +361,7 @@ class Model(PreTrainedModel):
         config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
-        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        x = self.enter(x)
+        embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
         caching = config.use_cache if use_cache is None else use_cache
         caching = caching and not (self.gradient_checkpointing and self.training)
         if caching and past_key_values is None:
@@ -355,29 +369,35 @@ class Model(PreTrainedModel):
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         positions = position_ids
         if positions is None:
-            positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
+            positions = (torch.arange(embeds.shape[1], device=embeds.device) + past)[None]
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context(
-            masks=self.make_masks(attention_mask, x, past, past_key_values, position_ids),
-            rope=self.make_rope(positions, x),
+            masks=self.make_masks(attention_mask, embeds, past, past_key_values, position_ids),
+            rope=self.make_rope(positions, embeds),
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
-            extra=self.make_extra(positions, x),
+            extra=self.make_extra(positions, embeds)
+            | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
+        last, seen = self.climb(self.enter(embeds), context)
+        x = self.final_norm(last)
+        out = BaseModelOutputWithPast(
+            x,
+            past_key_values if caching else None,
+            (*seen, x if self.last_is_normed else last) if states else None,
+            tuple(context.attentions) if context.attentions is not None else None,
+        )
+        return finish(self.result(out, context, **kwargs), return_dict, config)
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each."""
         seen = []
         for layer in self.layers:
             seen.append(x)
             x = self.run(layer, x, context)
-        x = self.final_norm(x)
-        out = BaseModelOutputWithPast(
-            x,
-            past_key_values if caching else None,
-            (*seen, x) if states else None,
-            tuple(context.attentions) if context.attentions is not None else None,
-        )
-        return finish(self.result(out, context, **kwargs), return_dict, config)
+        return x, seen
 
     def result(self, out: Any, context: Context, **kwargs: Any) -> Any:
         """The output, to which a family may add what its layers left in the context."""
@@ -393,13 +413,18 @@ class Model(PreTrainedModel):
         """What the layers of a single type look up in the context."""
         return {}
 
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """The same, from inputs that only a single type takes."""
+        return {}
+
     def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """cos and sin for each kind of layer."""
         dtype = torch.float32 if self.spec.rope_fp32 else x.dtype
         tables = {kind: rotary(positions, dtype) for kind, rotary in self.rotary_emb.items()}
         if self.spec.turn_fp32:
             tables = {kind: (cos.float(), sin.float()) for kind, (cos, sin) in tables.items()}
-        return {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
+        by_kind = {kind: tables.get(kind, tables.get("all")) for kind in dict.fromkeys(self.kinds)}
+        return {kind: table for kind, table in by_kind.items() if table is not None}
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None

@@ -1,7 +1,7 @@
 """Decoders with a gated MLP and a twist of their own.
 
-bitnet, diffllama, ernie4_5, glm, glm4, helium, hunyuan_v1_dense, hyperclovax, internlm3, iquestcoder, olmo, seed_oss,
-stablelm.
+bitnet, diffllama, ernie4_5, glm, glm4, helium, hunyuan_v1_dense, hyperclovax, olmo, seed_oss, stablelm. The models of
+internlm3 and iquestcoder are llama's; only their configurations differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoload.errors import ConfigError
 from autoload.layers.attention import Context
 from autoload.layers.norms import RMSNorm, RMSNormFP32, UnweightedLayerNorm, UnweightedRMSNorm
 from autoload.model import Variant
@@ -41,8 +40,8 @@ class NormedOutputAttention(decoder.Attention):
         super().make_norms(config, spec)
         self.attn_sub_norm = RMSNorm(config.hidden_size, norm_eps(config))
 
-    def output(self, x: Tensor) -> Tensor:
-        return self.o_proj(self.attn_sub_norm(x))
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        return self.o_proj(self.attn_sub_norm(seen))
 
 
 class NormedOutputMLP(decoder.GatedMLP):
@@ -54,17 +53,6 @@ class NormedOutputMLP(decoder.GatedMLP):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(self.ffn_sub_norm(self.act_fn(self.gate_proj(x)) * self.up_proj(x)))
-
-
-class DropoutMLP(decoder.GatedMLP):
-    """Dropout in the MLP's branch only."""
-
-    def __init__(self, config: Any, spec: Spec, layer_idx: int = 0):
-        super().__init__(config, spec, layer_idx)
-        self.dropout = nn.Dropout(config.hidden_dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(super().forward(x))
 
 
 class HeadNorms(nn.Module):
@@ -121,8 +109,6 @@ class DifferentialAttention(decoder.Attention):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__(config, spec, layer_idx)
-        if self.kv_heads % 2:
-            raise ConfigError("num_key_value_heads", self.kv_heads, "an even number: keys and values come in pairs")
         self.std, self.base = config.lambda_std_dev, 0.8 - 0.6 * math.exp(-0.3 * layer_idx)
         self.lambda_q1 = nn.Parameter(torch.zeros(self.dim))
         self.lambda_k1 = nn.Parameter(torch.zeros(self.dim))
@@ -172,10 +158,6 @@ class PeriLayer(decoder.Layer):
         return self.add(x, self.post_norm2(self.mlp(self.post_attention_layernorm(x))))
 
 
-def llama(c: Any) -> Spec:
-    return Spec(qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias)
-
-
 def glm(c: Any) -> Spec:
     return Spec(mlp=decoder.FusedGatedMLP, qkv_bias=c.attention_bias, interleaved=True)
 
@@ -185,15 +167,13 @@ def stablelm(c: Any) -> Spec:
         norm=nn.LayerNorm,
         layer=decoder.ParallelLayer if c.use_parallel_residual else None,
         attention=HeadNormsAttention,
-        mlp=DropoutMLP,
+        mlp_dropout=c.hidden_dropout,
         qk_norm="head" if c.qk_layernorm else None,
         qkv_bias=c.use_qkv_bias,
     )
 
 
 VARIANTS = {
-    "internlm3": Variant(llama),
-    "iquestcoder": Variant(llama),
     "stablelm": Variant(stablelm),
     "olmo": Variant(
         lambda c: Spec(

@@ -66,7 +66,7 @@ class DenseNamedMLP(nn.Module):
         self.dense_h_to_4h = nn.Linear(config.hidden_size, config.intermediate_size)
         self.dense_4h_to_h = nn.Linear(config.intermediate_size, config.hidden_size)
         self.act = Activation(hidden_act(config))
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = nn.Dropout(spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.dense_4h_to_h(self.act(self.dense_h_to_4h(x))))
@@ -121,8 +121,8 @@ class DenseAttention(decoder.Attention):
     def normalise(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         return (self.q_layernorm(q), self.k_layernorm(k)) if self.qk_norm else (q, k)
 
-    def output(self, x: Tensor) -> Tensor:
-        return self.dense(x)
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        return self.dense(seen)
 
 
 class FusedDenseAttention(DenseAttention):
@@ -218,6 +218,7 @@ VARIANTS = {
             norm=nn.LayerNorm,
             attention=FusedDenseAttention,
             mlp=DenseNamedMLP,
+            mlp_dropout=c.hidden_dropout,
             qk_norm="head" if c.qk_layernorm else None,
             qkv_bias=True,
             o_bias=True,

@@ -42,14 +42,9 @@ class SinkAttention(decoder.Attention):
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__(config, spec, layer_idx)
-        self.theta = config.layer_rope_theta[layer_idx]
+        self.rope_key = config.layer_rope_theta[layer_idx]
+        self.rotates = bool(self.rope_key)
         self.sinks = nn.Parameter(torch.zeros(self.heads))
-
-    def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        if not self.theta:
-            return q, k
-        cos, sin = context.rope[self.theta]
-        return self.turn(q, cos, sin), self.turn(k, cos, sin)
 
     def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
         out = super().look(q, k, v, context, self.sinks)
@@ -151,7 +146,7 @@ VARIANTS = {
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,
             interleaved=True,
-            rope_fp32=True,
+            turn_fp32=True,
             no_rope=without_rope(c.layer_types, "full_attention"),
             logits_scale=c.logit_scale,
         )

@@ -1,87 +1,131 @@
-"""GPT-2: gpt2.
+"""GPT-2 and its nearest kin: gpt2 (gpt-sw3), gpt_bigcode, gpt_neo, imagegpt, openai-gpt.
 
-Radford et al. 2019. Its matrices are stored as (in, out), see `Conv1D`.
+Radford et al. 2018 and 2019, Chen et al. 2020. GPT-2's matrices are stored as (in, out), see `Conv1D`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autoload import heads
-from autoload.errors import ArgumentError, ConfigError
+from autoload.errors import ConfigError
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, attend, decoder_mask, encoder_mask, kernel_of
-from autoload.layers.cache import DynamicCache, EncoderDecoderCache
+from autoload.layers.attention import Context, Mask
 from autoload.layers.linear import Conv1D
-from autoload.losses import token_loss
-from autoload.model import PreTrainedModel, Variant, finish
-from autoload.outputs import (
-    BaseModelOutputWithPastAndCrossAttentions,
-    CausalLMOutputWithCrossAttentions,
-    TokenClassifierOutput,
-)
+from autoload.layers.norms import RMSNorm
+from autoload.losses import classification_loss
+from autoload.model import Variant, finish
+from autoload.models.gpt_decoder import GPT2_ORDER, HEADS, Attention, Decoder, SeparateAttention, in_order, split_groups
+from autoload.outputs import SequenceClassifierOutputWithPast
 
 
-class Attention(nn.Module):
-    """Causal attention with fused queries, keys and values; over an encoder's states where `cross` is set."""
+@dataclass(frozen=True)
+class Spec:
+    """What tells one of them from another."""
+
+    attention: type
+    activation: str
+    norm: Callable[..., nn.Module] = nn.LayerNorm
+    linear: Callable[[int, int], nn.Module] = Conv1D  # (outside, inside)
+    inner: int | None = None  # width of the MLP; None: four times the stream's
+    dropout: float = 0.0  # of what is added to the stream
+    embedding_dropout: float = 0.0
+
+
+def dense(outside: int, inside: int) -> nn.Module:
+    """`nn.Linear` with the sizes in `Conv1D`'s order."""
+    return nn.Linear(inside, outside)
+
+
+def gpt2_spec(c: Any, **other: Any) -> Spec:
+    """The fields by GPT-2's names."""
+    common: dict[str, Any] = dict(attention=GPT2Attention, dropout=c.resid_pdrop, embedding_dropout=c.embd_pdrop)
+    if "activation" not in other:
+        common |= dict(activation=c.activation_function, inner=c.n_inner)
+    return Spec(**common | other)
+
+
+class GPT2Attention(Attention):
+    """Queries, keys and values in one matrix, stored as (in, out)."""
 
     def __init__(self, config: Any, layer_idx: int, cross: bool = False):
-        super().__init__()
-        size = config.n_embd
-        self.layer_idx, self.cross, self.size = layer_idx, cross, size
-        self.heads, self.dim = config.n_head, size // config.n_head
-        self.scale = self.dim**-0.5 if config.scale_attn_weights else 1.0
-        if config.scale_attn_by_inverse_layer_idx:
-            self.scale /= layer_idx + 1
+        size, heads = config.hidden_size, config.num_attention_heads
+        scale = (size // heads) ** -0.5 if getattr(config, "scale_attn_weights", True) else 1.0
+        if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+            scale /= layer_idx + 1
+        super().__init__(size, heads, layer_idx, scale=scale, dropout=config.attn_pdrop, cross=cross)
         self.c_attn = Conv1D((2 if cross else 3) * size, size)
         if cross:
             self.q_attn = Conv1D(size, size)
         self.c_proj = Conv1D(size, size)
-        self.attn_dropout = nn.Dropout(config.attn_pdrop)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.dim)).transpose(1, 2)  # (batch, heads, seq, dim)
+    def queries(self, x: Tensor) -> Tensor:
+        return self.split(self.q_attn(x))
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        k, v = (self.split(t) for t in self.c_attn(x).split(self.size, -1))
+        return k, v
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (self.split(t) for t in self.c_attn(x).split(self.size, -1))
+        return q, k, v
+
+    def output(self, x: Tensor) -> Tensor:
+        return self.resid_dropout(self.c_proj(x))
+
+
+class BigCodeAttention(Attention):
+    """One key head for all queries, where `multi_query` is set (arXiv:1911.02150)."""
+
+    def __init__(self, config: Any, layer_idx: int, cross: bool = False):
+        size, heads = config.n_embd, config.n_head
+        super().__init__(
+            size, heads, layer_idx, scale=None if config.scale_attn_weights else 1.0, dropout=config.attn_pdrop
+        )
+        if config.add_cross_attention:
+            raise ConfigError("add_cross_attention", True, "false for gpt_bigcode, which was never trained with it")
+        self.kv_heads = 1 if config.multi_query else heads
+        self.c_attn = nn.Linear(size, size + 2 * self.kv_heads * self.dim)
+        self.c_proj = nn.Linear(size, size)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return split_groups(self.c_attn(x), self.kv_heads, self.dim)
+
+    def output(self, x: Tensor) -> Tensor:
+        return self.resid_dropout(self.c_proj(x))
+
+
+class NeoAttention(nn.Module):
+    """Scores without a scale; every other layer sees a window. Holds the projections one level deeper."""
+
+    def __init__(self, config: Any, layer_idx: int, cross: bool = False):
+        super().__init__()
+        self.attention = SeparateAttention(
+            config.hidden_size, config.num_heads, layer_idx, bias=False, scale=1.0, dropout=config.attention_dropout
+        )
+        self.attention.kind = config.attention_layers[layer_idx]
+        self.resid_dropout = nn.Dropout(config.resid_dropout)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        if self.cross:
-            q = self.split(self.q_attn(x))
-            k, v = self._source(context)
-            mask, weights = context.encoder_mask, context.cross_attentions
-        else:
-            q, k, v = (self.split(t) for t in self.c_attn(x).split(self.size, -1))
-            mask, weights = context.masks["full"], context.attentions
-            if context.cache is not None:
-                k, v = context.cache.update(k, v, self.layer_idx)
-        dropout = self.attn_dropout.p if self.training else 0.0
-        out = attend(q, k, v, mask, context, scale=self.scale, dropout=dropout, weights_to=weights)
-        return self.resid_dropout(self.c_proj(out))
-
-    def _source(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Keys and values of the encoder's states, made once per generation."""
-        cache = context.cache if isinstance(context.cache, EncoderDecoderCache) else None
-        if cache is not None and cache.is_updated.get(self.layer_idx):
-            return cache.cross_attention_cache[self.layer_idx]  # type: ignore[return-value]
-        k, v = (self.split(t) for t in self.c_attn(context.encoder).split(self.size, -1))
-        if cache is not None:
-            cache.cross_attention_cache.update(k, v, self.layer_idx)
-            cache.is_updated[self.layer_idx] = True
-        return k, v
+        return self.resid_dropout(self.attention(x, context))
 
 
 class MLP(nn.Module):
     """The wide layer and back."""
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, spec: Spec):
         super().__init__()
-        size = config.n_inner if config.n_inner is not None else 4 * config.n_embd
-        self.c_fc = Conv1D(size, config.n_embd)
-        self.c_proj = Conv1D(config.n_embd, size)
-        self.act = Activation(config.activation_function)
-        self.dropout = nn.Dropout(config.resid_pdrop)
+        size, inner = config.hidden_size, 4 * config.hidden_size if spec.inner is None else spec.inner
+        self.c_fc = spec.linear(inner, size)
+        self.c_proj = spec.linear(size, inner)
+        self.act = Activation(spec.activation)
+        self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.c_proj(self.act(self.c_fc(x))))
@@ -90,16 +134,17 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention, cross-attention where the configuration adds it, and MLP, each after a norm."""
 
-    def __init__(self, config: Any, layer_idx: int):
+    def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config, layer_idx)
-        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.crosses = config.add_cross_attention
+        size, eps = config.hidden_size, config.layer_norm_epsilon
+        self.ln_1 = spec.norm(size, eps=eps)
+        self.attn = spec.attention(config, layer_idx)
+        self.ln_2 = spec.norm(size, eps=eps)
+        self.crosses = getattr(config, "add_cross_attention", False)
         if self.crosses:
-            self.crossattention = Attention(config, layer_idx, cross=True)
-            self.ln_cross_attn = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.mlp = MLP(config)
+            self.crossattention = spec.attention(config, layer_idx, cross=True)
+            self.ln_cross_attn = spec.norm(size, eps=eps)
+        self.mlp = MLP(config, spec)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = x + self.attn(self.ln_1(x), context)
@@ -108,215 +153,130 @@ class Block(nn.Module):
         return x + self.mlp(self.ln_2(x))
 
 
-class Model(PreTrainedModel):
-    """GPT-2 without a head."""
+class Model(Decoder):
+    """GPT-2 without a head: learned positions, norms before each part."""
 
-    base_model_prefix = "transformer"
-    embeddings_path = "wte"
+    crosses: bool = True
     _no_split_modules = ["Block"]
 
     def __init__(self, config: Any):
         super().__init__(config)
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
-        self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        spec: Spec = self.variant.spec(config)
+        size = config.hidden_size
+        self.wte = nn.Embedding(config.vocab_size, size)
+        self.wpe = nn.Embedding(config.max_position_embeddings, size)
+        self.drop = nn.Dropout(spec.embedding_dropout)
+        self.h = nn.ModuleList(Block(config, spec, i) for i in range(config.num_hidden_layers))
+        self.ln_f = spec.norm(size, eps=config.layer_norm_epsilon)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Hidden states.
-
-        Args:
-            input_ids: (batch, seq).
-            past_key_values: cache of earlier steps.
-            attention_mask: (batch, all tokens so far), 0 at padding.
-            token_type_ids: (batch, seq), tokens whose vectors are added.
-            position_ids: (batch, seq).
-            inputs_embeds: (batch, seq, dim), in place of input_ids.
-            encoder_hidden_states: (batch, source, dim), for cross-attention.
-            encoder_attention_mask: (batch, source).
-            use_cache: give a cache back.
-            output_attentions, output_hidden_states: also give these, of every layer.
-            return_dict: False gives a tuple.
-        """
-        config = self.config
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
-        if encoder_hidden_states is not None and not config.add_cross_attention:
-            raise ConfigError("add_cross_attention", False, "true, to look at encoder_hidden_states")
-        x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds  # (batch, seq, dim)
-        caching = config.use_cache if use_cache is None else use_cache
-        caching = caching and not (self.gradient_checkpointing and self.training)
-        if caching and past_key_values is None:
-            past_key_values = DynamicCache() if encoder_hidden_states is None else EncoderDecoderCache()
-        past = past_key_values.get_seq_length() if past_key_values is not None else 0
-        if position_ids is None:
-            position_ids = (torch.arange(x.shape[1], device=x.device) + past)[None]
-        keys, start = past_key_values.get_mask_sizes(x.shape[1], 0) if past_key_values is not None else (x.shape[1], 0)
-        attentions = config.output_attentions if output_attentions is None else output_attentions
-        states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        context = Context(
-            masks={"full": decoder_mask(attention_mask, x.shape[1], keys, past, start, x.device)},
-            cache=past_key_values,
-            kernel=kernel_of(config),
-            attentions=[] if attentions else None,
-            encoder=encoder_hidden_states,
-            encoder_mask=encoder_mask(encoder_attention_mask),
-            cross_attentions=[] if attentions else None,
-        )
-        x = x + self.wpe(position_ids)
-        if token_type_ids is not None:
-            x = x + self.wte(token_type_ids)
-        x = self.drop(x)
-        seen = []
-        for block in self.h:
-            seen.append(x)
-            x = self.run(block, x, context)
-        x = self.ln_f(x)
-        out = BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=x,
-            past_key_values=past_key_values if caching else None,
-            hidden_states=(*seen, x) if states else None,
-            attentions=tuple(context.attentions) if context.attentions is not None else None,
-            cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
-        )
-        return finish(out, return_dict, config)
+    def embed(self, x: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        x = x + self.wpe(positions)
+        return self.drop(x if token_type_ids is None else x + self.wte(token_type_ids))
 
 
-class CausalLM(heads.CausalLM):
-    """Scores of the next token."""
+class NeoModel(Model):
+    """Local layers see a window."""
 
-    def forward(  # type: ignore[override]
-        self,
-        input_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | Tensor = 0,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As the other decoders', with the arguments in GPT-2's order."""
-        return super().forward(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            labels,
-            use_cache,
-            logits_to_keep,
-            return_dict,
-            token_type_ids=token_type_ids,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
-            **kwargs,
-        )
+    crosses = False
 
-    def output(self, loss: Tensor | None, logits: Tensor, out: Any) -> Any:
-        return CausalLMOutputWithCrossAttentions(
-            loss, logits, out.past_key_values, out.hidden_states, out.attentions, out.cross_attentions
-        )
+    def make_masks(self, mask: Callable[..., Mask]) -> dict[str, Mask]:
+        return {"global": mask(), "local": mask(self.config.window_size)}
 
 
-class SequenceClassification(heads.LastTokenClassification):
-    """Labels from the last token that is no padding."""
-
-    def forward(  # type: ignore[override]
-        self,
-        input_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As the other decoders', with the arguments in GPT-2's order."""
-        return super().forward(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            labels,
-            use_cache,
-            return_dict,
-            token_type_ids=token_type_ids,
-            **kwargs,
-        )
-
-
-class TokenClassification(heads.Head):
-    """A label for each token."""
-
-    loss_type = "ForTokenClassification"
+class ImageModel(Model):
+    """Tokens are clustered colours."""
 
     def __init__(self, config: Any):
         super().__init__(config)
-        found = (getattr(config, name, None) for name in ("classifier_dropout", "hidden_dropout"))
-        self.dropout = nn.Dropout(next((rate for rate in found if rate is not None), 0.1))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.crosses = config.add_cross_attention  # weights of no layer are not given at all
+
+
+class MeanClassification(heads.Head):
+    """Labels from the mean over a sequence of pixels."""
+
+    loss_type = "ForImageClassification"
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)
 
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """labels: (batch, seq)."""
-        out = self.base_model(
-            input_ids,
-            past_key_values=past_key_values,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            return_dict=True,
-            **kwargs,
-        )
-        logits = self.classifier(self.dropout(out.last_hidden_state))
-        loss = None if labels is None else token_loss(logits, labels)
-        return finish(TokenClassifierOutput(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
+        """labels: (batch,) class numbers, or (batch, labels)."""
+        out = self.base_model(input_ids, return_dict=True, **kwargs)
+        logits = self.score(out.last_hidden_state.mean(1))
+        loss = None if labels is None else classification_loss(logits, labels, self.config)
+        out = SequenceClassifierOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
+        return finish(out, return_dict, self.config)
 
 
-VARIANTS = {"gpt2": Variant(members={"base_model_prefix": "transformer"})}
-TASKS = {
-    "Model": Model,
-    "CausalLM": CausalLM,
-    "SequenceClassification": SequenceClassification,
-    "TokenClassification": TokenClassification,
-    "QuestionAnswering": heads.DecoderQuestionAnswering,
+class PostNormBlock(nn.Module):
+    """Norms after attention and MLP are added."""
+
+    def __init__(self, config: Any, spec: Spec, layer_idx: int):
+        super().__init__()
+        self.attn = GPT2Attention(config, layer_idx)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config, spec)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        x = self.ln_1(x + self.attn(x, context))
+        return self.ln_2(x + self.mlp(x))
+
+
+class OpenAIModel(Decoder):
+    """The first GPT: norms after each part, no cache of its own accord."""
+
+    embeddings_path = "tokens_embed"
+    norm_path = None
+    packs = False
+    _no_split_modules = ["PostNormBlock"]
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        spec: Spec = self.variant.spec(config)
+        self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(spec.embedding_dropout)
+        self.h = nn.ModuleList(PostNormBlock(config, spec, i) for i in range(config.n_layer))
+
+    def embed(self, x: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        x = x + self.positions_embed(positions)
+        return self.drop(x if token_type_ids is None else x + self.tokens_embed(token_type_ids))
+
+
+# The first GPT's names for activations: its "gelu" is the approximation.
+OPENAI_ACTIVATIONS = {"gelu": "gelu_new"}
+NEO_ORDER = "past_key_values attention_mask token_type_ids position_ids inputs_embeds labels use_cache"
+OPENAI_ORDER = "attention_mask token_type_ids position_ids inputs_embeds labels"
+
+VARIANTS = {
+    "gpt2": Variant(gpt2_spec),
+    "gpt_bigcode": Variant(lambda c: gpt2_spec(c, attention=BigCodeAttention, linear=dense)),
+    "gpt_neo": Variant(
+        lambda c: Spec(
+            attention=NeoAttention,
+            activation=c.activation_function,
+            linear=dense,
+            inner=c.intermediate_size,
+            dropout=c.resid_dropout,
+            embedding_dropout=c.embed_dropout,
+        ),
+        heads=in_order(NEO_ORDER, HEADS | {"Model": NeoModel}),
+    ),
+    "imagegpt": Variant(
+        lambda c: gpt2_spec(c, norm=RMSNorm),
+        heads=in_order(GPT2_ORDER, {"Model": ImageModel, "ImageClassification": MeanClassification}),
+    ),
+    "openai-gpt": Variant(
+        lambda c: gpt2_spec(c, activation=OPENAI_ACTIVATIONS.get(c.afn, c.afn)),
+        heads=in_order(OPENAI_ORDER, HEADS | {"Model": OpenAIModel}),
+    ),
 }
+TASKS = in_order(GPT2_ORDER, HEADS | {"Model": Model})

@@ -11,6 +11,7 @@ from autoload.hub import Files, open_files
 from autoload.text.classes import RECIPES, tokenizer_class
 from autoload.text.loading import load, read_config
 from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC, MISTRAL
+from autoload.text.unsupported import refusal
 
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
@@ -106,6 +107,8 @@ def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None
                 f"tokenizer_type={kind!r} is no model type with a tokenizer{did_you_mean(kind, CLASS_OF_TYPE)}.",
                 field="tokenizer_type",
             )
+        if (refused := refusal(CLASS_OF_TYPE[kind], files.where)) is not None:
+            raise refused
         return _class(CLASS_OF_TYPE[kind])
     if config is not None and (found := _registered.get(type(config))) is not None:
         return found
@@ -117,6 +120,8 @@ def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None
         return found
     name = declared.get("tokenizer_class") or model.get("tokenizer_class")
     registered = CLASS_OF_TYPE.get(model_type)
+    if isinstance(chosen := name or registered, str) and (refused := refusal(chosen, files.where)) is not None:
+        raise refused
     if isinstance(name, str) and name and name not in BASE_NAMES:
         if (model_type in DECLARED_WRONGLY or model_type in MISTRAL) and registered is not None:
             return _class(registered)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +12,9 @@ from autoload.text.conversation import Conversations
 from autoload.text.encoding import BatchEncoding
 from autoload.text.legacy import OldNames
 from autoload.text.padding import pad_examples
-from autoload.text.plan import UNLIMITED, Plan, check_inputs, resolve
+from autoload.text.plan import UNLIMITED, Choice, Count, Plan, Tokens, check_inputs, resolve
 from autoload.text.saving import Saving
-from autoload.text.specials import NAMES, SpecialTokens, as_list, content, reject_unknown
-
-log = logging.getLogger("autoload.text")
+from autoload.text.specials import NAMES, SpecialTokens, as_list, reject_unknown
 
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -121,22 +117,22 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         add_special_tokens: bool = True,
         padding: Any = False,
         truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
+        max_length: Count = None,
+        stride: Tokens = 0,
         is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
+        pad_to_multiple_of: Count = None,
         padding_side: str | None = None,
         return_tensors: Any = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
+        return_token_type_ids: Choice = None,
+        return_attention_mask: Choice = None,
         return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         verbose: bool = True,
         *,
-        split_special_tokens: bool | None = None,
-        max_target_length: int | None = None,
+        split_special_tokens: Choice = None,
+        max_target_length: Count = None,
         tokenizer_kwargs: dict[str, Any] | None = None,
         **more: Any,
     ) -> BatchEncoding:
@@ -165,24 +161,27 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             more = self._own_arguments(more)
         if text is None and text_target is None:
             raise TokenizerError("Nothing to encode: pass text or text_target.", field="text")
-        settings = dict(
+        settings: dict[str, Any] = dict(
+            # what goes in
             add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            stride=stride,
-            is_split_into_words=is_split_into_words,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            return_tensors=return_tensors,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            return_overflowing_tokens=return_overflowing_tokens,
-            return_special_tokens_mask=return_special_tokens_mask,
-            return_offsets_mapping=return_offsets_mapping,
-            return_length=return_length,
-            verbose=verbose,
             split_special_tokens=split_special_tokens,
+            is_split_into_words=is_split_into_words,
+            # how long it gets
+            truncation=truncation,
+            stride=stride,
+            max_length=max_length,
+            padding_side=padding_side,
+            padding=padding,
+            pad_to_multiple_of=pad_to_multiple_of,
+            # what comes out
+            return_tensors=return_tensors,
+            return_length=return_length,
+            return_offsets_mapping=return_offsets_mapping,
+            return_attention_mask=return_attention_mask,
+            return_token_type_ids=return_token_type_ids,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_overflowing_tokens=return_overflowing_tokens,
+            verbose=verbose,
             **more,
         )
         encoding = None if text is None else self._encode(text, text_pair, **settings)
@@ -203,6 +202,8 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
 
     def _own_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keywords of `__call__` that only this class takes."""
+        import inspect
+
         known = inspect.signature(PreTrainedTokenizerBase.__call__).parameters
         reject_unknown(
             f"{type(self).__name__}.__call__", given, [name for name in known if name not in ("self", "more")]
@@ -216,13 +217,13 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         *,
         padding: Any = False,
         truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        pad_to_multiple_of: int | None = None,
+        max_length: Count = None,
+        stride: Tokens = 0,
+        pad_to_multiple_of: Count = None,
         padding_side: str | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        split_special_tokens: bool | None = None,
+        return_token_type_ids: Choice = None,
+        return_attention_mask: Choice = None,
+        split_special_tokens: Choice = None,
         verbose: bool = True,
         is_split_into_words: bool = False,
         **outputs: Any,
@@ -261,8 +262,10 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
     def _warn_if_long(self, length: int, limit: int | None) -> None:
         if limit is None or length <= limit or TOO_LONG in self.deprecation_warnings:
             return
+        import logging
+
         self.deprecation_warnings[TOO_LONG] = True
-        log.warning(
+        logging.getLogger("autoload.text").warning(
             "Token indices sequence length is longer than the specified maximum sequence length for this model "
             "(%d > %d). The model may fail on it, or give poor results; pass truncation=True.",
             length,
@@ -309,9 +312,11 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             clean_up_tokenization_spaces: drop the space before punctuation; the tokenizer's setting where None.
         """
         ids = as_list(token_ids)
-        if isinstance(ids, Sequence) and len(ids) and not isinstance(ids, str) and not isinstance(ids[0], int):
+        if not isinstance(ids, (int, Sequence)) or isinstance(ids, str):
+            raise TokenizerError(f"decode: expected ids, found {type(ids).__name__}.", field="token_ids")
+        if isinstance(ids, Sequence) and len(ids) and not isinstance(ids[0], int):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, **options) for row in ids]
-        ids = [ids] if isinstance(ids, int) else [int(index) for index in ids]
+        ids = [ids] if isinstance(ids, int) else _integers(ids)
         return self._decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **options)
 
     def batch_decode(
@@ -343,6 +348,13 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         )
 
 
+def _integers(ids: Any) -> list[int]:
+    try:
+        return [int(index) for index in ids]
+    except (TypeError, ValueError) as e:
+        raise TokenizerError(f"decode: expected ids, found {ids!r:.80}.", field="token_ids") from e
+
+
 def _wanted(asked: bool | None, name: str, names: list[str]) -> bool:
     return name in names if asked is None else asked
 
@@ -353,6 +365,3 @@ def _limit(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 1:
         raise TokenizerError(f"model_max_length is {value!r}: expected a number above 0.", field="model_max_length")
     return UNLIMITED if value == float("inf") else int(value)
-
-
-__all__ = ["PreTrainedTokenizerBase", "content"]

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoload.errors import did_you_mean
 
@@ -16,13 +15,12 @@ TYPES = ["input_ids", "token_type_ids", "attention_mask"]
 PLAIN = ["input_ids", "attention_mask"]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How to make the tokenizers of a class where no tokenizer.json says it."""
 
     build: str = ""  # "module:function" in this package, from files and settings to a pipeline
-    files: dict[str, str] = field(default_factory=dict)  # argument -> file name
-    tokens: dict[str, str] = field(default_factory=dict)  # named special tokens
+    files: dict[str, str] = {}  # argument -> file name
+    tokens: dict[str, str] = {}  # named special tokens
     extra: tuple[str, ...] = ()  # special tokens without a name
     single: str = ""  # template; words that name tokens ("cls") stand for them
     pair: str = ""
@@ -31,10 +29,10 @@ class Recipe:
     fixed: bool = False  # add_bos_token and add_eos_token never change the template
     lstrip_mask: bool = False  # the mask token takes the space before it
     strip_named: bool = False  # named tokens take the white space around them
-    names: list[str] = field(default_factory=lambda: list(PLAIN))
+    names: list[str] = PLAIN
     side: str = "right"
     pad_type: int = 0
-    defaults: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = {}
     base: str = "autoload.text.fast:PreTrainedTokenizerFast"
 
 
@@ -79,8 +77,7 @@ ROBERTA = Recipe(
     pair="cls $A sep sep $B sep",
     defaults={"add_prefix_space": False, "trim_offsets": True},
 )
-NEOX = replace(
-    GPT2,
+NEOX = GPT2._replace(
     build="pipelines:neox",
     tokens=_tokens(bos="<|endoftext|>", eos="<|endoftext|>", unk="<|endoftext|>", pad="<|padding|>"),
 )
@@ -160,6 +157,15 @@ LAYOUT = {"only_label_first_subword": True, "pad_token_label": -100}
 
 RECIPES: dict[str, Recipe] = {
     "AlbertTokenizer": ALBERT,
+    "BarthezTokenizer": XLM_R,
+    "BartphoTokenizer": Recipe(
+        files={"vocab_file": "sentencepiece.bpe.model", "monolingual_vocab_file": "dict.txt"},
+        tokens=FAIRSEQ,
+        single="cls $A sep",
+        pair="cls $A sep sep $B sep",
+        base="autoload.text.marian:BartphoTokenizer",
+    ),
+    "BartTokenizer": ROBERTA,
     "BertGenerationTokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
@@ -167,11 +173,21 @@ RECIPES: dict[str, Recipe] = {
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
     ),
-    "BertweetTokenizer": replace(PHOBERT, base="autoload.text.subwords:BertweetTokenizer"),
+    "BertJapaneseTokenizer": BERT._replace(
+        build="pipelines:bert_japanese",
+        names=PLAIN,
+        defaults={"do_lower_case": False, "word_tokenizer_type": "basic", "subword_tokenizer_type": "wordpiece"},
+    ),
+    "BertTokenizer": BERT,
+    "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
+    "BigBirdTokenizer": BIG_BIRD,
     "BlenderbotSmallTokenizer": Recipe(
         files=VOCAB_MERGES,
         tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
         base="autoload.text.subwords:BlenderbotSmallTokenizer",
+    ),
+    "BlenderbotTokenizer": ROBERTA._replace(
+        single="$A sep", pair="$A $B sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "ByT5Tokenizer": Recipe(
         tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
@@ -180,9 +196,7 @@ RECIPES: dict[str, Recipe] = {
         defaults={"extra_ids": 125},
         base="autoload.text.bytewise:ByT5Tokenizer",
     ),
-    "CTRLTokenizer": Recipe(
-        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
-    ),
+    "CamembertTokenizer": XLM_R._replace(build="sentencepiece:camembert"),
     "CanineTokenizer": Recipe(
         tokens=_tokens(bos="\ue000", eos="\ue001", sep="\ue001", cls="\ue000", pad="\x00", mask="\ue003"),
         single="cls $A sep",
@@ -190,98 +204,6 @@ RECIPES: dict[str, Recipe] = {
         names=["input_ids", "attention_mask", "token_type_ids"],
         defaults={"model_max_length": 2048},
         base="autoload.text.bytewise:CanineTokenizer",
-    ),
-    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
-    "EsmTokenizer": Recipe(
-        files=VOCAB_TXT,
-        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
-        single="cls $A eos",
-        pair="cls $A eos $B eos",
-        base="autoload.text.lookup:EsmTokenizer",
-    ),
-    "GPTSw3Tokenizer": Recipe(
-        build="sentencepiece:gpt_sw3",
-        base="autoload.text.pieces:PieceTokenizer",
-        files=SPIECE,
-        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
-        fixed=True,
-    ),
-    "M2M100Tokenizer": Recipe(
-        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
-        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
-        base="autoload.text.marian:M2M100Tokenizer",
-    ),
-    "MarianTokenizer": Recipe(
-        files={
-            "source_spm": "source.spm",
-            "target_spm": "target.spm",
-            "vocab_file": "vocab.json",
-            "target_vocab_file": "target_vocab.json",
-        },
-        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
-        single="$A eos",
-        pair="$A $B eos",
-        defaults={"model_max_length": 512},
-        base="autoload.text.marian:MarianTokenizer",
-    ),
-    "MgpstrTokenizer": Recipe(
-        files={"vocab_file": "vocab.json"},
-        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
-        base="autoload.text.lookup:MgpstrTokenizer",
-    ),
-    "PerceiverTokenizer": Recipe(
-        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
-        single="cls $A sep",
-        pair="cls $A sep $B sep",
-        defaults={"model_max_length": 2048},
-        base="autoload.text.bytewise:PerceiverTokenizer",
-    ),
-    "PhobertTokenizer": PHOBERT,
-    "ProphetNetTokenizer": replace(
-        BERT,
-        files={"vocab_file": "prophetnet.tokenizer"},
-        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
-        single="$A sep",
-        pair="$A sep $B:1 sep:1",
-        names=PLAIN,
-    ),
-    "SiglipTokenizer": Recipe(
-        build="sentencepiece:siglip",
-        base="autoload.text.pieces:PieceTokenizer",
-        files=SPIECE,
-        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
-        single="$A eos",
-        pair="$A eos $B eos",
-        fixed=True,
-        strip_named=True,
-        defaults={"do_lower_case": True, "model_max_length": 64},
-    ),
-    "Speech2TextTokenizer": Recipe(
-        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
-        tokens={**SENTENCE, "pad_token": "<pad>"},
-        base="autoload.text.marian:Speech2TextTokenizer",
-    ),
-    "SpeechT5Tokenizer": Recipe(
-        build="sentencepiece:plain",
-        base="autoload.text.pieces:PieceTokenizer",
-        files={"vocab_file": "spm_char.model"},
-        tokens={**SENTENCE, "pad_token": "<pad>"},
-        single="$A eos",
-        pair="$A $B eos",
-        fixed=True,
-    ),
-    "Wav2Vec2CTCTokenizer": Recipe(
-        files={"vocab_file": "vocab.json"},
-        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
-        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
-        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
-    ),
-    "BarthezTokenizer": XLM_R,
-    "BartTokenizer": ROBERTA,
-    "BertTokenizer": BERT,
-    "BigBirdTokenizer": BIG_BIRD,
-    "BlenderbotTokenizer": replace(
-        ROBERTA, single="$A sep", pair="$A sep", roberta=False, defaults={"add_prefix_space": True}
     ),
     "CLIPTokenizer": Recipe(
         build="pipelines:clip",
@@ -294,10 +216,8 @@ RECIPES: dict[str, Recipe] = {
         defaults={"trim_offsets": False},
         base="autoload.text.clip:CLIPTokenizer",
     ),
-    "CamembertTokenizer": replace(XLM_R, build="sentencepiece:camembert"),
-    "CodeGenTokenizer": replace(GPT2, base="autoload.text.codegen:CodeGenTokenizer"),
-    "CodeLlamaTokenizer": replace(
-        LLAMA,
+    "CodeGenTokenizer": GPT2._replace(base="autoload.text.codegen:CodeGenTokenizer"),
+    "CodeLlamaTokenizer": LLAMA._replace(
         tokens={
             **SENTENCE,
             **_tokens(prefix="▁<PRE>", middle="▁<MID>", suffix="▁<SUF>", eot="▁<EOT>", fill="<FILL_ME>"),
@@ -321,9 +241,9 @@ RECIPES: dict[str, Recipe] = {
         defaults={"add_prefix_space": False},
     ),
     "ConvBertTokenizer": BERT,
-    "DPRContextEncoderTokenizer": BERT,
-    "DPRQuestionEncoderTokenizer": BERT,
-    "DPRReaderTokenizer": BERT,
+    "CTRLTokenizer": Recipe(
+        files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), base="autoload.text.subwords:CTRLTokenizer"
+    ),
     "DebertaTokenizer": Recipe(
         build="pipelines:bytelevel",
         files=VOCAB_MERGES,
@@ -345,21 +265,38 @@ RECIPES: dict[str, Recipe] = {
         names=["input_ids", "attention_mask", "token_type_ids"],
         defaults={"do_lower_case": False, "split_by_punct": False},
     ),
-    "DistilBertTokenizer": replace(BERT, names=PLAIN),
+    "DiaTokenizer": Recipe(tokens=_tokens(pad="<pad>", unk="<pad>"), base="autoload.text.bytewise:DiaTokenizer"),
+    "DistilBertTokenizer": BERT._replace(names=PLAIN),
+    "DPRContextEncoderTokenizer": BERT,
+    "DPRQuestionEncoderTokenizer": BERT,
+    "DPRReaderTokenizer": BERT,
     "ElectraTokenizer": BERT,
     "EsmcTokenizer": Recipe(
         tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>", chain_break="|")
     ),
-    "FNetTokenizer": replace(ALBERT, names=["input_ids", "token_type_ids"]),
-    "FunnelTokenizer": replace(
-        BERT,
+    "EsmTokenizer": Recipe(
+        files=VOCAB_TXT,
+        tokens=_tokens(unk="<unk>", cls="<cls>", pad="<pad>", mask="<mask>", eos="<eos>"),
+        single="cls $A eos",
+        pair="cls $A eos $B eos",
+        base="autoload.text.lookup:EsmTokenizer",
+    ),
+    "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
+    "FunnelTokenizer": BERT._replace(
         tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         single="cls:2 $A sep",
         pair="cls:2 $A sep $B:1 sep:1",
     ),
+    "GemmaTokenizer": GEMMA,
     "GPT2Tokenizer": GPT2,
     "GPTNeoXTokenizer": NEOX,
-    "GemmaTokenizer": GEMMA,
+    "GPTSw3Tokenizer": Recipe(
+        build="sentencepiece:gpt_sw3",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
+        fixed=True,
+    ),
     "HerbertTokenizer": Recipe(
         build="pipelines:herbert",
         files=VOCAB_MERGES,
@@ -368,11 +305,9 @@ RECIPES: dict[str, Recipe] = {
         pair="cls $A sep $B:1 sep:1",
         fixed=True,
     ),
-    "LEDTokenizer": ROBERTA,
     "LasrTokenizer": T5,
     "LayoutLMTokenizer": BERT,
-    "LayoutLMv2Tokenizer": replace(
-        BERT,
+    "LayoutLMv2Tokenizer": BERT._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             **BERT.defaults,
@@ -383,8 +318,7 @@ RECIPES: dict[str, Recipe] = {
         },
         names=["input_ids", "attention_mask", "token_type_ids"],
     ),
-    "LayoutLMv3Tokenizer": replace(
-        ROBERTA,
+    "LayoutLMv3Tokenizer": ROBERTA._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             "add_prefix_space": True,
@@ -395,8 +329,7 @@ RECIPES: dict[str, Recipe] = {
             "pad_token_box": [0, 0, 0, 0],
         },
     ),
-    "LayoutXLMTokenizer": replace(
-        XLM_R,
+    "LayoutXLMTokenizer": XLM_R._replace(
         base="autoload.text.layout:LayoutTokenizer",
         defaults={
             **LAYOUT,
@@ -405,25 +338,50 @@ RECIPES: dict[str, Recipe] = {
             "pad_token_box": [0, 0, 0, 0],
         },
     ),
+    "LEDTokenizer": ROBERTA,
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
+    "LukeTokenizer": ROBERTA,
     "LxmertTokenizer": BERT,
-    "MBart50Tokenizer": replace(
-        MBART,
+    "M2M100Tokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        base="autoload.text.marian:M2M100Tokenizer",
+    ),
+    "MarianTokenizer": Recipe(
+        files={
+            "source_spm": "source.spm",
+            "target_spm": "target.spm",
+            "vocab_file": "vocab.json",
+            "target_vocab_file": "target_vocab.json",
+        },
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="<pad>"),
+        single="$A eos",
+        pair="$A $B eos",
+        defaults={"model_max_length": 512},
+        base="autoload.text.marian:MarianTokenizer",
+    ),
+    "MarkupLMTokenizer": ROBERTA._replace(names=TYPES),
+    "MBart50Tokenizer": MBART._replace(
         build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
         base="autoload.text.translation:MBart50Tokenizer",
     ),
     "MBartTokenizer": MBART,
-    "MPNetTokenizer": replace(
-        BERT,
+    "MgpstrTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
+        base="autoload.text.lookup:MgpstrTokenizer",
+    ),
+    "MLukeTokenizer": XLM_R,
+    "MobileBertTokenizer": BERT,
+    "MPNetTokenizer": BERT._replace(
         tokens={**FAIRSEQ, "unk_token": "[UNK]"},
         single="cls $A sep",
         pair="cls $A sep sep $B sep",
         lstrip_mask=True,
         names=PLAIN,
     ),
-    "MobileBertTokenizer": BERT,
     "MvpTokenizer": ROBERTA,
     "NllbTokenizer": Recipe(
         build="sentencepiece:nllb",
@@ -457,13 +415,32 @@ RECIPES: dict[str, Recipe] = {
         fixed=True,
         defaults={"offset": 103},
     ),
+    "PerceiverTokenizer": Recipe(
+        tokens=_tokens(pad="[PAD]", bos="[BOS]", eos="[EOS]", mask="[MASK]", cls="[CLS]", sep="[SEP]"),
+        single="cls $A sep",
+        pair="cls $A sep $B sep",
+        defaults={"model_max_length": 2048},
+        base="autoload.text.bytewise:PerceiverTokenizer",
+    ),
     "Phi3Tokenizer": LLAMA,
+    "PhobertTokenizer": PHOBERT,
+    "PLBartTokenizer": MBART._replace(
+        build="sentencepiece:plbart",
+        base="autoload.text.translation:PLBartTokenizer",
+        defaults={"language_codes": "base"},
+    ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
+    "ProphetNetTokenizer": BERT._replace(
+        files={"vocab_file": "prophetnet.tokenizer"},
+        tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
+        single="$A sep",
+        pair="$A sep $B:1 sep:1",
+        names=PLAIN,
+    ),
     "Qwen2Tokenizer": QWEN2,
-    "Qwen3_5Tokenizer": replace(QWEN2, build="pipelines:qwen3_5"),
-    "ReformerTokenizer": replace(LLAMA, files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
-    "RemBertTokenizer": replace(
-        ALBERT,
+    "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
+    "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
+    "RemBertTokenizer": ALBERT._replace(
         build="sentencepiece:plain",
         files={"vocab_file": "sentencepiece.model"},
         defaults={"do_lower_case": False, "keep_accents": True},
@@ -477,9 +454,33 @@ RECIPES: dict[str, Recipe] = {
         defaults={"src_lang": "eng", "tgt_lang": "fra"},
         base="autoload.text.translation:SeamlessM4TTokenizer",
     ),
-    "Siglip2Tokenizer": replace(GEMMA, build="sentencepiece:siglip2"),
-    "SplinterTokenizer": replace(
-        BERT,
+    "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
+    "SiglipTokenizer": Recipe(
+        build="sentencepiece:siglip",
+        base="autoload.text.pieces:PieceTokenizer",
+        files=SPIECE,
+        tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
+        single="$A eos",
+        pair="$A eos $B eos",
+        fixed=True,
+        strip_named=True,
+        defaults={"do_lower_case": True, "model_max_length": 64},
+    ),
+    "Speech2TextTokenizer": Recipe(
+        files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        base="autoload.text.marian:Speech2TextTokenizer",
+    ),
+    "SpeechT5Tokenizer": Recipe(
+        build="sentencepiece:plain",
+        base="autoload.text.pieces:PieceTokenizer",
+        files={"vocab_file": "spm_char.model"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        single="$A eos",
+        pair="$A $B eos",
+        fixed=True,
+    ),
+    "SplinterTokenizer": BERT._replace(
         tokens={**BRACKETS, "question_token": "[QUESTION]"},
         pair="cls $A [QUESTION] . sep $B:1 sep:1",
     ),
@@ -492,13 +493,30 @@ RECIPES: dict[str, Recipe] = {
         fixed=True,
         defaults={"do_lower_case": True, "model_max_length": 64},
     ),
-    "UdopTokenizer": replace(
-        T5,
+    "UdopTokenizer": T5._replace(
         tokens={**T5.tokens, "sep_token": "</s>"},
         base="autoload.text.layout:LayoutTokenizer",
         defaults={"extra_ids": 0, **LAYOUT, "sep_token_box": [1000, 1000, 1000, 1000], "pad_token_box": [0, 0, 0, 0]},
     ),
-    "VideoPrismTokenizer": replace(T5, single="$A", pair="$A $B"),
+    "VideoPrismTokenizer": T5._replace(single="$A", pair="$A $B"),
+    "VitsTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens=_tokens(pad="<pad>", unk="<unk>"),
+        defaults={"add_blank": True, "normalize": True, "phonemize": True, "is_uroman": False, "language": None},
+        base="autoload.text.speech:VitsTokenizer",
+    ),
+    "Wav2Vec2CTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "word_delimiter_token": "|"},
+        defaults={"replace_word_delimiter_char": " ", "do_lower_case": False, "target_lang": None},
+        base="autoload.text.ctc:Wav2Vec2CTCTokenizer",
+    ),
+    "Wav2Vec2PhonemeCTCTokenizer": Recipe(
+        files={"vocab_file": "vocab.json"},
+        tokens={**SENTENCE, "pad_token": "<pad>", "phone_delimiter_token": " "},
+        defaults={"do_phonemize": True, "phonemizer_lang": "en-us", "phonemizer_backend": "espeak"},
+        base="autoload.text.speech:Wav2Vec2PhonemeCTCTokenizer",
+    ),
     "WhisperTokenizer": Recipe(
         build="pipelines:bytelevel",
         files=VOCAB_MERGES,
@@ -507,8 +525,7 @@ RECIPES: dict[str, Recipe] = {
         defaults={"add_prefix_space": False, "language": None, "task": None, "predict_timestamps": False},
         base="autoload.text.whisper:WhisperTokenizer",
     ),
-    "XGLMTokenizer": replace(
-        XLM_R,
+    "XGLMTokenizer": XLM_R._replace(
         build="sentencepiece:xglm",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
         single="sep $A",

@@ -76,8 +76,6 @@ class Conversations:
             TemplateError: there is no template, or it fails.
             TokenizerError: an empty conversation, or settings that contradict each other.
         """
-        from autoload.text.chat import render_chat
-
         _check(
             conversation,
             add_generation_prompt,
@@ -87,6 +85,8 @@ class Conversations:
             return_assistant_tokens_mask,
         )
         template = self.get_chat_template(chat_template, tools)
+        from autoload.text.chat import render_chat
+
         batched = _is_batch(conversation)
         texts, spans = [], []
         for chat in conversation if batched else [conversation]:

@@ -69,9 +69,6 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         delimiter = self._named.get("word_delimiter_token")
         return list(text.replace(" ", delimiter) if delimiter else text)
 
-    def _word(self, word: str) -> str:
-        return " " + word
-
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Token of an id, tokens of a list of them; the vocabulary wins over added tokens."""
         if isinstance(ids, int) and ids in self._tokens_of:
@@ -140,9 +137,10 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
     ) -> Any:
         """Texts of a batch; with offsets a dictionary of lists."""
         texts = super().batch_decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **options)
-        if texts and isinstance(texts[0], dict):
-            return CTCText({key: [text[key] for text in texts] for key in texts[0]})
-        return texts
+        parts: list[Any] = texts
+        if parts and isinstance(parts[0], dict):
+            return CTCText({key: [part[key] for part in parts] for key in parts[0]})
+        return parts
 
     def _saved_vocabulary(self) -> dict[str, str | bytes]:
         vocab = self._vocabularies or self._vocab

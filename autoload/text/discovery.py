@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from autoload.errors import reading
 from autoload.hub import Files
 from autoload.text import pipelines, sentencepiece, tiktoken
+from autoload.text.conversions import converted
 from autoload.text.loading import missing_vocabulary
 
 MODELS = ("tokenizer.model", "tiktoken.model", "spiece.model", "sentencepiece.bpe.model", "spm.model",
@@ -23,7 +24,10 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
         MissingFile: there is none; all names that were looked for are listed.
     """
     if (path := files.find("tekken.json")) is not None:
-        return mistral(path, settings)
+        with reading(path, "tekken file"):
+            rust = converted("tekken", mistral, {"vocab_file": path}, settings)
+        settings.pop("mistral_format", None)
+        return rust
     for name in dict.fromkeys([*cls.recipe.files.values(), *MODELS]):
         if name.endswith(".model") and (path := files.find(name)) is not None:
             return from_model(path, settings)
@@ -38,18 +42,19 @@ def discover(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
     raise missing_vocabulary(files, [*named, "vocab.json with merges.txt", "vocab.txt"])
 
 
-def mistral(path: Path, settings: dict[str, Any]) -> Tokenizer:
+def mistral(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     """A tekken file. It begins texts with `<s>`, as Mistral's own library does, unless `mistral_format` is False."""
-    if settings.pop("mistral_format", True) is not False:
+    if settings.get("mistral_format") is not False:
         settings.setdefault("add_bos_token", True)
         settings.setdefault("padding_side", "left")
         for name, text in (("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>")):
             settings.setdefault(f"{name}_token", text)
-    return tiktoken.tekken(path)
+    return tiktoken.tekken(files["vocab_file"])
 
 
 def from_model(path: Path, settings: dict[str, Any]) -> Tokenizer:
     """A pipeline from a `.model` file, which is SentencePiece's or tiktoken's."""
     with reading(path, "vocabulary"):
-        build = tiktoken.tiktoken if tiktoken.is_tiktoken(path) else sentencepiece.plain
-        return build({"vocab_file": path}, settings)
+        if tiktoken.is_tiktoken(path):
+            return converted("tiktoken", tiktoken.tiktoken, {"vocab_file": path}, settings)
+        return converted("sentencepiece:plain", sentencepiece.plain, {"vocab_file": path}, settings)

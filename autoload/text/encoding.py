@@ -41,6 +41,7 @@ class BatchEncoding(UserDict):
         n_sequences: int | None = None,
     ):
         self.data = dict(data) if data is not None else {}
+        self._encodings: Any
         if encoding is None or callable(encoding):
             self._encodings = encoding
         else:
@@ -75,11 +76,12 @@ class BatchEncoding(UserDict):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    def copy(self) -> BatchEncoding:
+    def copy(self) -> Any:
         """A new encoding with the same values."""
         return BatchEncoding(self.data, self._encodings, n_sequences=self._n_sequences)
 
-    __copy__ = copy
+    def __copy__(self) -> Any:
+        return self.copy()
 
     # -- alignment --------------------------------------------------------------------------------------------------
 
@@ -155,7 +157,7 @@ class BatchEncoding(UserDict):
         """The characters of a token; None for special tokens."""
         encoding, index = self._row("token_to_chars", batch_or_token_index, token_index)
         span = encoding.token_to_chars(_from_end(index, len(encoding)))
-        return None if span is None else CharSpan(*span[1])
+        return None if span is None else CharSpan(*span)
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0

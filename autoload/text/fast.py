@@ -199,7 +199,12 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         if self.split_special_tokens or self._exposed:
             return super().__call__(text)
         rust = self._rust
-        encoding = rust.encode_batch_fast([text])[0]
+        try:
+            encoding = rust.encode_batch_fast([text])[0]
+        except BaseException as e:
+            if isinstance(e, (KeyboardInterrupt, SystemExit)):
+                raise
+            return super().__call__(text)  # which says what is wrong
         ids = encoding.ids
         data = {}
         for name in self.model_input_names:

@@ -6,7 +6,7 @@ from typing import Any
 
 from autoload.errors import TokenizerError
 from autoload.text.padding import pad_columns
-from autoload.text.plan import resolve
+from autoload.text.plan import Choice, Count, resolve
 
 
 def frame_ids(
@@ -14,18 +14,18 @@ def frame_ids(
     first: list[int],
     second: list[int] | None,
     *,
-    add_special_tokens: bool,
-    padding: Any,
-    truncation: Any,
-    max_length: int | None,
-    stride: int,
-    pad_to_multiple_of: int | None,
-    padding_side: str | None,
-    return_token_type_ids: bool | None,
-    return_attention_mask: bool | None,
-    return_overflowing_tokens: bool,
-    return_special_tokens_mask: bool,
-    return_length: bool,
+    add_special_tokens: bool = True,
+    truncation: Any = None,
+    stride: int = 0,
+    max_length: Count = None,
+    padding: Any = False,
+    padding_side: str | None = None,
+    pad_to_multiple_of: Count = None,
+    return_attention_mask: Choice = None,
+    return_token_type_ids: Choice = None,
+    return_special_tokens_mask: bool = False,
+    return_overflowing_tokens: bool = False,
+    return_length: bool = False,
 ) -> dict[str, Any]:
     """One example, from the ids of its texts."""
     filled, cut = resolve(tokenizer, padding, truncation, max_length, stride, pad_to_multiple_of, padding_side)

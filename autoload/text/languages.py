@@ -58,6 +58,9 @@ WMT21 = tuple(
     """.split()
 )
 
+# PLBart: those of its small set, then the others
+PLBART = ("__java__", "__python__", "__en_XX__", "__javascript__", "__php__", "__ruby__", "__go__")
+
 # Whisper: code -> name
 WHISPER = {
     code: name.replace("_", " ")

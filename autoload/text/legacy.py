@@ -8,6 +8,7 @@ from typing import Any
 
 from autoload.text.encoding import BatchEncoding
 from autoload.text.plan import choose_truncation
+from autoload.text.specials import reject_unknown
 
 
 class OldNames:
@@ -68,42 +69,21 @@ class OldNames:
         self: Any,
         ids: list[int],
         pair_ids: list[int] | None = None,
-        add_special_tokens: bool = True,
-        padding: Any = False,
-        truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
         return_tensors: Any = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_length: bool = False,
         prepend_batch_axis: bool = False,
-        **ignored: Any,
+        **settings: Any,
     ) -> BatchEncoding:
-        """Model inputs from ids: truncated, framed by the template, padded."""
+        """Model inputs from ids: truncated, framed by the template, padded. Further keywords as in a call."""
+        import inspect
+
         from autoload.text.ids import frame_ids
 
-        data = frame_ids(
-            self,
-            list(ids),
-            None if pair_ids is None else list(pair_ids),
-            add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            stride=stride,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            return_overflowing_tokens=return_overflowing_tokens,
-            return_special_tokens_mask=return_special_tokens_mask,
-            return_length=return_length,
-        )
+        for ignored in ("verbose", "return_offsets_mapping"):
+            settings.pop(ignored, None)
+        known = inspect.signature(frame_ids).parameters
+        unknown = {key: value for key, value in settings.items() if key not in known}
+        reject_unknown(f"{type(self).__name__}.prepare_for_model", unknown, known)
+        data = frame_ids(self, list(ids), None if pair_ids is None else list(pair_ids), **settings)
         return BatchEncoding(data, tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
 
     def truncate_sequences(

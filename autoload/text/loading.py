@@ -9,9 +9,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from autoload.errors import ConfigError, CorruptFile, MissingFile, TokenizerError, reading
+from autoload.errors import ConfigError, CorruptFile, FileError, MissingFile, TokenizerError, reading
 from autoload.hub import Files
-from autoload.text import overrides
+from autoload.text import overrides, templates
+from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
 
 CONFIG = "tokenizer_config.json"
@@ -33,9 +34,10 @@ def load(cls: type, files: Files, config: dict[str, Any], given: dict[str, Any],
         MissingFile: none of the files that could hold a vocabulary is there; it lists them.
         CorruptFile, ConfigError: a file or a field that cannot be meant.
     """
+    reject_unknown(f"{cls.__name__}.from_pretrained", given, config, cls.recipe.defaults)
     settings = read_settings(files, config, given)
     settings["name_or_path"] = name_or_path
-    with_json = files.find(json_name(files, config)) if hasattr(cls, "_attach") else None
+    with_json = files.find("tokenizer.json") if hasattr(cls, "_attach") else None
     if with_json is not None:
         for key in ("add_bos_token", "add_eos_token"):  # the file's own template holds them
             if key not in given:
@@ -49,11 +51,9 @@ def read_settings(files: Files, config: dict[str, Any], given: dict[str, Any]) -
     if (template := read_templates(files, settings.get("chat_template"))) is not None:
         settings["chat_template"] = template
     settings["added_tokens"] = read_added(files, config, settings)
+    check(settings, f"{files.where}/{CONFIG}")
+    check(given, "from_pretrained")
     settings.update(given)
-    for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
-        value = settings.get(key)
-        if value is not None and content(value) is None:
-            raise ConfigError(key, value, "a text, or an object with `content`", where=f"{files.where}/{CONFIG}")
     return settings
 
 
@@ -65,12 +65,8 @@ def read_config(files: Files) -> dict[str, Any]:
     if not isinstance(config, dict):
         path = f"{files.where}/{CONFIG}"
         raise CorruptFile(f"{path}: expected a JSON object, found {type(config).__name__}.", path=path)
+    check({key: config[key] for key in ("tokenizer_class",) if key in config}, f"{files.where}/{CONFIG}")
     return config
-
-
-def json_name(files: Files, config: dict[str, Any]) -> str:
-    """Name of the file with the pipeline; old repositories keep versions of it for old libraries."""
-    return "tokenizer.json"
 
 
 def read_templates(files: Files, inline: Any) -> Any:
@@ -107,32 +103,32 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def read_added(files: Files, config: dict[str, Any], settings: dict[str, Any]) -> list[AddedToken]:
-    """Added tokens, in the order of their ids. The configuration's list, where there is one, is used alone."""
+def read_added(files: Files, config: dict[str, Any], settings: dict[str, Any]) -> dict[int, AddedToken]:
+    """Added tokens by id, in order. The configuration's list, where there is one, is used alone."""
     where = f"{files.where}/{CONFIG}"
     decoder = config.get("added_tokens_decoder")
     if decoder is not None:
         if not isinstance(decoder, dict):
             raise ConfigError("added_tokens_decoder", decoder, "an object of id -> token", where=where)
-        return [
-            _added(decoder[key], f"added_tokens_decoder[{key!r}]", where) for key in sorted(decoder, key=_id(where))
-        ]
+        if bad := [key for key in decoder if not key.isdigit()]:
+            raise ConfigError("added_tokens_decoder", bad[0], "ids as keys", where=where)
+        return {
+            int(key): _added(decoder[key], f"added_tokens_decoder[{key!r}]", where) for key in sorted(decoder, key=int)
+        }
     names = _mapping(files, "special_tokens_map.json")
     for key, value in names.items():
         if isinstance(value, list):
             settings.setdefault("extra_special_tokens" if key == "additional_special_tokens" else key, value)
         elif settings.get(key) is None:
             settings[key] = {**value, "special": True} if isinstance(value, dict) else value
-    named = {content(value) for value in names.values()}
-    extra = {content(value) for value in names.get("additional_special_tokens", []) or []}
+    special = {content(value) for value in (*names.values(), *(names.get("additional_special_tokens") or ()))}
     added = _mapping(files, "added_tokens.json")
     where = f"{files.where}/added_tokens.json"
-    order = sorted(added, key=lambda token: _number(added[token], token, where))
-    return [
-        AddedToken(token, special=special, normalized=not special)
-        for token in order
-        for special in [token in named or token in extra]
-    ]
+    ids = {_number(index, token, where): token for token, index in added.items()}
+    return {
+        index: AddedToken(ids[index], special=ids[index] in special, normalized=ids[index] not in special)
+        for index in sorted(ids)
+    }
 
 
 def _mapping(files: Files, name: str) -> dict[str, Any]:
@@ -149,15 +145,6 @@ def _number(value: Any, token: str, where: str) -> int:
     if type(value) is not int or value < 0:
         raise ConfigError(token, value, "an id", where=where)
     return value
-
-
-def _id(where: str):
-    def number(key: str) -> int:
-        if not key.isdigit():
-            raise ConfigError("added_tokens_decoder", key, "ids as keys", where=where)
-        return int(key)
-
-    return number
 
 
 def _added(value: Any, field: str, where: str) -> AddedToken:
@@ -192,7 +179,12 @@ def read_pipeline(path: Path) -> Tokenizer:
     """
     with reading(path, "tokenizer", remedy="Fetch it again."):
         rust = Tokenizer.from_file(str(path))
-    overrides.check_template(rust, path)
+        overrides.check_template(rust, path)
+    unknown = getattr(rust.model, "unk_token", None)
+    if unknown is not None and rust.token_to_id(unknown) is None:
+        raise CorruptFile(
+            f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=str(path)
+        )
     return rust
 
 
@@ -200,15 +192,26 @@ def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenize
     """A pipeline from vocabulary files, by the recipe of the class."""
     recipe = cls.recipe
     found = {key: path for key, name in recipe.files.items() if (path := files.find(name)) is not None}
-    if not recipe.build or len(found) < len(recipe.files):
-        found = {}
-    build = recipe.build if found else "discovery:discover"
-    module, _, function = build.partition(":")
-    build_with = getattr(import_module(f"autoload.text.{module}"), function)
-    if build == "discovery:discover":
-        return build_with(cls, files, settings)
-    with reading(next(iter(found.values())), "vocabulary"):
-        return build_with(found, settings)
+    if not recipe.build.startswith("discovery") and found and len(found) == len(recipe.files):
+        module, _, function = recipe.build.partition(":")
+        build = getattr(import_module(f"autoload.text.{module}"), function)
+        with reading(next(iter(found.values())), "vocabulary"):
+            if module == "sentencepiece":
+                from autoload.text.conversions import converted
+
+                return converted(recipe.build, build, found, settings)
+            return build(found, settings)
+    from autoload.text.discovery import discover
+
+    try:
+        return discover(cls, files, settings)
+    except MissingFile as e:
+        if not found:
+            raise
+        lacking = [name for key, name in recipe.files.items() if key not in found]
+        raise files.missing(
+            lacking, f"{cls.__name__} needs it beside {', '.join(p.name for p in found.values())}"
+        ) from e
 
 
 def fill_defaults(cls: Any, settings: dict[str, Any], verbatim: bool) -> None:
@@ -227,7 +230,7 @@ def fill_defaults(cls: Any, settings: dict[str, Any], verbatim: bool) -> None:
 def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[str, Any], verbatim: bool) -> Any:
     """A tokenizer on a pipeline: names, added tokens, and the settings that change the pipeline."""
     tokenizer = cls.__new__(cls)
-    added = settings.pop("added_tokens", [])
+    added = settings.pop("added_tokens", {})
     extra = extra_tokens(settings)
     model_names = settings.pop("model_specific_special_tokens", {})
     for name, value in model_names.items() if isinstance(model_names, dict) else ():
@@ -243,7 +246,8 @@ def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[st
         tokenizer.pad_token_type_id = baked["pad_type_id"]
     tokenizer._extra = [content(token) or "" for token in extra]
     tokenizer._attach(rust)
-    add_tokens(tokenizer, added, extra, settings)
+    add_tokens(tokenizer, list(added.values()), extra, settings)
+    check_added(tokenizer, added)
     if verbatim:
         overrides.apply(tokenizer, settings, given)
     else:
@@ -251,6 +255,8 @@ def assemble(cls: Any, rust: Tokenizer, settings: dict[str, Any], given: dict[st
     if any(key in given for key in ("add_bos_token", "add_eos_token")):
         overrides.reframe(tokenizer, settings)
     tokenizer._finish(settings)
+    if rust.post_processor is None:  # without one, the pieces of overflowing pairs forget their second text
+        rust.post_processor = templates.write(rust, *templates.frame(None, None))
     tokenizer._changed()
     return tokenizer
 
@@ -271,16 +277,19 @@ def extra_tokens(settings: dict[str, Any]) -> list[Any]:
 
 
 def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settings: dict[str, Any]) -> None:
-    """Give the pipeline the tokens of the configuration: those it lacks, and those whose flags differ."""
-    rust = tokenizer._rust
+    """Give the pipeline the tokens of the configuration: those it lacks, and those whose flags differ.
+
+    All at once: the pipeline rebuilds its matcher at every call, which takes a second for a thousand tokens.
+    """
+    rust, recipe = tokenizer._rust, tokenizer.recipe
     known = {token.content: token for token in rust.get_added_tokens_decoder().values()}
+    new: dict[str, AddedToken] = {}
     for token in added:
-        if known.get(token.content) != token:
-            (rust.add_special_tokens if token.special else rust.add_tokens)([token])
-            known[token.content] = token
-    recipe = tokenizer.recipe
+        before = known.get(token.content)
+        if before is None or _flags(before) != _flags(token):
+            new[token.content] = token
     for name, text in tokenizer._named.items():
-        if text in known:
+        if text in known or text in new:
             continue
         value = settings.get(name)
         strip = recipe.strip_named
@@ -289,15 +298,36 @@ def add_tokens(tokenizer: Any, added: list[AddedToken], extra: list[Any], settin
         if isinstance(value, dict):
             # old configurations say normalized=True, which hides a token from pipelines that prefix texts
             token = _added({**value, "special": True, "normalized": False}, name, CONFIG)
-        rust.add_special_tokens([token])
-        known[text] = token
+        new[text] = token
     for token in extra:
         text = content(token) or ""
-        if text not in known:
-            rust.add_special_tokens(
-                [token if isinstance(token, AddedToken) else AddedToken(text, special=True, normalized=False)]
+        if text not in known and text not in new:
+            plain = not isinstance(token, AddedToken)
+            new[text] = AddedToken(text, special=True, normalized=False) if plain else token
+    if new:
+        rust.add_tokens(list(new.values()))
+
+
+def check_added(tokenizer: Any, added: dict[int, AddedToken]) -> None:
+    """Refuse ids that the model could never have seen.
+
+    Raises:
+        ConfigError: an added token is to have an id beyond the vocabulary.
+    """
+    size = len(tokenizer)
+    for index, token in added.items():
+        found = tokenizer._rust.token_to_id(token.content) if index >= size else index
+        if found != index and token.content:
+            raise ConfigError(
+                f"added_tokens_decoder[{str(index)!r}]",
+                token.content,
+                f"an id below {size}, where it has {found}",
+                where=CONFIG,
             )
-            known[text] = token
+
+
+def _flags(token: AddedToken) -> tuple[bool, ...]:
+    return tuple(getattr(token, flag) for flag in FLAGS)
 
 
 def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
@@ -313,7 +343,7 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     json_path = settings.pop("tokenizer_file", None)
     paths = {key: Path(os.fspath(value)) for key in cls.recipe.files if (value := settings.pop(key, None)) is not None}
     given = dict(settings)
-    settings.setdefault("added_tokens", [])
+    settings.setdefault("added_tokens", {})
     fill_defaults(cls, settings, verbatim=rust is not None or json_path is not None)
     verbatim = True
     if rust is not None:
@@ -334,6 +364,6 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     tokenizer.__dict__.update(made.__dict__)
 
 
-def missing_vocabulary(files: Files, names: list[str]) -> MissingFile:
+def missing_vocabulary(files: Files, names: list[str]) -> FileError:
     """The error for a repository without a vocabulary: never an empty tokenizer."""
     return files.missing(list(dict.fromkeys(names)), "a tokenizer needs one of them")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from autoload.errors import ConfigError, TokenizerError, did_you_mean
+from autoload.errors import ConfigError, TokenizerError, did_you_mean, reading
 from autoload.text.encoding import BatchEncoding
 from autoload.text.languages import M2M100, WMT21
 from autoload.text.lookup import LookupTokenizer
@@ -239,3 +239,22 @@ class Speech2TextTokenizer(SplitAndLookup):
     def _join(self, tokens: list[str]) -> str:
         text = super()._join(tokens)
         return text.upper() if self.init_kwargs.get("do_upper_case") else text
+
+
+class BartphoTokenizer(SplitAndLookup):
+    """Pieces of a multilingual model, ids of the Vietnamese ones among them."""
+
+    def _open(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
+        names = ("bos_token", "pad_token", "eos_token", "unk_token", "sep_token", "cls_token")
+        tokens = list(dict.fromkeys(settings[name] for name in names))
+        with reading(paths["monolingual_vocab_file"], "vocabulary"):
+            lines = paths["monolingual_vocab_file"].read_text(encoding="utf-8").splitlines()
+        tokens += [line.split()[0] for line in lines if line.split()]
+        self._take({token: index for index, token in enumerate(dict.fromkeys([*tokens, settings["mask_token"]]))})
+        self._splitter = open_splitter(paths["vocab_file"])
+        self._models = {
+            self.recipe.files[key]: paths[key].read_bytes() for key in ("vocab_file", "monolingual_vocab_file")
+        }
+
+    def _saved_vocabulary(self) -> dict[str, str | bytes]:
+        return dict(self._models)

@@ -117,7 +117,7 @@ def frame(tokenizer: Any, settings: dict[str, Any]) -> None:
         )
     elif recipe.single:
         rust.post_processor = templates.write(rust, _words(recipe.single, named), _words(recipe.pair, named))
-    elif recipe.language_model and rust.post_processor is None:
+    elif recipe.language_model:
         reframe(tokenizer, settings)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from autoload.errors import CorruptFile, reading
+from autoload.errors import CorruptFile, TokenizerError, reading
 from autoload.hub import read_json
 
 GPT4_SPLIT = (
@@ -50,7 +50,7 @@ def read_vocab(path: Path) -> dict[str, int]:
     if not isinstance(vocab, dict) or not vocab:
         raise CorruptFile(f"{path}: expected a JSON object of token -> id, found {_kind(vocab)}.", path=str(path))
     for token, index in vocab.items():
-        if type(index) is not int or index < 0:
+        if type(index) is not int or not 0 <= index < 1 << 32:
             raise CorruptFile(f"{path}: the id of {token!r} is {index!r}, expected a whole number.", path=str(path))
     return vocab
 
@@ -83,16 +83,22 @@ def _kind(value: Any) -> str:
 
 def _bpe(files: dict[str, Path], **options: Any) -> models.BPE:
     vocab, merges = read_vocab(files["vocab_file"]), read_merges(files["merges_file"])
-    for number, (left, right) in enumerate(merges):
-        if left not in vocab or right not in vocab or left + right not in vocab:
-            unknown = next(token for token in (left, right, left + right) if token not in vocab)
-            raise CorruptFile(
-                f"{files['merges_file']}: merge {number} ({left} {right}) names {unknown!r}, which "
-                f"{files['vocab_file'].name} does not have.",
-                path=str(files["merges_file"]),
-            )
     with reading(files["merges_file"], "list of merges"):
-        return models.BPE(vocab=vocab, merges=merges, **options)
+        try:
+            return models.BPE(vocab=vocab, merges=merges, **options)
+        except Exception as e:
+            raise _unknown_piece(files, vocab, merges) or e from e
+
+
+def _unknown_piece(files: dict[str, Path], vocab: dict[str, int], merges: list[tuple[str, str]]) -> CorruptFile | None:
+    """The error for the first merge that names a token without an id."""
+    path = files["merges_file"]
+    for left, right in merges:
+        for token in (left, right, left + right):
+            if token not in vocab:
+                text = f"{path}: the merge {left!r} {right!r} names {token!r}, which {files['vocab_file'].name} does not have."
+                return CorruptFile(text, path=str(path))
+    return None
 
 
 def _bytelevel(model: models.Model, prefix_space: bool = False) -> Tokenizer:
@@ -215,4 +221,29 @@ def wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     rust.decoder = decoders.WordPiece(prefix=prefix)
+    return rust
+
+
+JAPANESE = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
+
+
+def bert_japanese(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
+    """Japanese BERT on text with spaces between words; other ways of finding words need packages.
+
+    Raises:
+        TokenizerError: the tokenizer wants one of these; it is named.
+    """
+    words = settings.get("word_tokenizer_type") or "basic"
+    if settings.get("do_word_tokenize", True) and words != "basic":
+        package = JAPANESE.get(words, "?")
+        raise TokenizerError(
+            f"word_tokenizer_type={words!r} needs the package `{package}`, which is not supported: split texts into words "
+            "with it beforehand and pass word_tokenizer_type='basic'.",
+            field="word_tokenizer_type",
+        )
+    settings = {"do_lower_case": False, **settings, "tokenize_chinese_chars": False}
+    rust = wordpiece(files, settings)
+    if settings.get("subword_tokenizer_type") == "character":
+        single = pre_tokenizers.Split(Regex(r"\S"), "isolated")
+        rust.pre_tokenizer = pre_tokenizers.Sequence([rust.pre_tokenizer, single])
     return rust

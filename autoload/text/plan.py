@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from autoload.errors import ArgumentError, TokenizerError
 
 UNLIMITED = int(1e30)  # model_max_length of a tokenizer that names none
 LARGE = int(1e20)  # anything above means "no limit"
+
+Tokens = int  # a number of tokens
+Choice = bool | None  # None: what the tokenizer's own settings say
+Count = int | None  # None: no such number
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
@@ -39,8 +42,7 @@ class Padding(NamedTuple):
         return -(-length // self.multiple) * self.multiple if self.multiple else length
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """One call, resolved."""
 
     add_special_tokens: bool = True

@@ -88,7 +88,7 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
     def _build(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
         from autoload.text.loading import extra_tokens
 
-        added = settings.pop("added_tokens", [])
+        added = list(settings.pop("added_tokens", {}).values())
         for key, value in {**self.recipe.tokens, **self.recipe.defaults}.items():
             settings.setdefault(key, value)
         self._added: dict[str, int] = {}
@@ -126,7 +126,10 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
     # -- vocabulary -------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._id_count + sum(index >= self._id_count for index in self._added_tokens)
+        count = self._id_count
+        return count + sum(
+            index >= count and self._piece_id(token.content) is None for index, token in self._added_tokens.items()
+        )
 
     def get_vocab(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
@@ -280,12 +283,8 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
         words = text if isinstance(text, (list, tuple)) else [text]
         tokens: list[str] = []
         for word in words:
-            tokens += self._tokens(self._word(word) if plan.is_split_into_words else word, plan.split_special_tokens)
+            tokens += self._tokens(word, plan.split_special_tokens)
         return self.convert_tokens_to_ids(tokens)
-
-    def _word(self, word: str) -> str:
-        """A word of a text that came in words."""
-        return word
 
     def _encode_rows(self, rows: list[Any], plan: Plan, batched: bool) -> BatchEncoding:
         if plan.return_offsets_mapping:
@@ -317,17 +316,13 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
             first,
             second,
             add_special_tokens=plan.add_special_tokens,
-            padding=False,
             truncation=cut.strategy if cut else False,
             max_length=cut.max_length if cut else None,
             stride=cut.stride if cut else 0,
-            pad_to_multiple_of=None,
-            padding_side=None,
+            return_attention_mask=False,  # the batch makes it, after padding
             return_token_type_ids=plan.return_token_type_ids,
-            return_attention_mask=False,
-            return_overflowing_tokens=plan.return_overflowing_tokens,
             return_special_tokens_mask=plan.return_special_tokens_mask,
-            return_length=False,
+            return_overflowing_tokens=plan.return_overflowing_tokens,
         )
         if plan.warn_length is not None and cut is None:
             self._warn_if_long(len(data["input_ids"]), plan.warn_length)

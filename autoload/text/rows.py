@@ -34,7 +34,9 @@ class Rows:
                 self.rows, is_pretokenized=plan.is_split_into_words, add_special_tokens=plan.add_special_tokens
             )
         except TypeError as e:
-            raise TokenizerError(f"Cannot encode these rows: {e}.", field="text") from e
+            raise TokenizerError(
+                f"Cannot encode {_culprit(self.rows)}: expected texts, or pairs of texts.", field="text"
+            ) from e
         except BaseException as e:
             if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
                 raise  # KeyboardInterrupt, SystemExit
@@ -146,6 +148,17 @@ def _shares(sizes: list[int], room: int, strategy: str) -> list[int]:
         low = room // 2
         high = low + room % 2
     return [low, high] if first <= second else [high, low]
+
+
+def _culprit(rows: list[Any]) -> str:
+    """What the pipeline could not take, in a few words."""
+    for index, row in enumerate(rows):
+        for text in row if isinstance(row, (list, tuple)) else (row,):
+            if not isinstance(text, (str, list, tuple)):
+                return f"row {index}, which holds {type(text).__name__}"
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+                return f"row {index}, which holds half of a surrogate pair"
+    return "these rows"
 
 
 def _refusal(error: BaseException, plan: Plan) -> TokenizerError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,8 @@ class Saving:
 
     def push_to_hub(self: Any, repo_id: str, **hub: Any) -> Any:
         """Upload the tokenizer to a repository of the Hub, which is made where it is missing."""
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return _upload(Path(folder), repo_id, hub)
@@ -81,6 +82,8 @@ class Saving:
         for name in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
             if name not in self._named:
                 config.pop(name, None)
+                if name in self.recipe.tokens:  # an explicit null keeps the class's default away
+                    config[name] = None
         config["added_tokens_decoder"] = {
             str(index): {flag: getattr(token, flag) for flag in FLAGS if flag != "__type"}
             for index, token in self.added_tokens_decoder.items()
@@ -113,6 +116,8 @@ def _flags(token: Any) -> Any:
 
 def write(path: Path, content: str | bytes) -> Path:
     """Replace a file as a whole: a crash leaves the old one or the new one."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode("utf-8") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from autoload.text.languages import MBART, MBART50, NLLB
+from autoload.text.languages import MBART, MBART50, NLLB, PLBART
 from autoload.text.spmodel import BPE, BYTE, CHAR, CONTROL, USER_DEFINED, SentencePieceModel, read_model
 
 SPACE = "▁"  # what SentencePiece writes for a space
@@ -140,13 +140,13 @@ def _fairseq_pieces(model: SentencePieceModel) -> Pieces:
 
 
 def fairseq(files: Files, settings: Settings) -> Tokenizer:
-    """XLM-R: fairseq's four tokens first, the mask last."""
+    """XLM-R: fairseq's four tokens first, the mask last. BARThez has the mask, and that order, in its model."""
     model = _model(files, settings)
-    if model.text(1) == "<pad>" or model.text(3) == "<unk>":  # already in fairseq's order
-        pieces = scores(model)
-    else:
-        pieces = _fairseq_pieces(model)
-    return pipeline(model, [*pieces, ("<mask>", 0.0)], unk_id=3, word_by_word=True)
+    ordered = model.text(1) == "<pad>" and model.text(3) == "<unk>"
+    pieces = scores(model) if ordered else _fairseq_pieces(model)
+    if all(text != "<mask>" for text, _ in pieces):
+        pieces.append(("<mask>", 0.0))
+    return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
 def camembert(files: Files, settings: Settings) -> Tokenizer:
@@ -157,28 +157,37 @@ def camembert(files: Files, settings: Settings) -> Tokenizer:
     return pipeline(model, pieces, unk_id=3, word_by_word=True)
 
 
-def _with_languages(files: Files, codes: tuple[str, ...], word_by_word: bool = False) -> Tokenizer:
+def _with_languages(
+    files: Files, settings: Settings, codes: tuple[str, ...], word_by_word: bool = False, mask: bool = True
+) -> Tokenizer:
     model = read_model(files["vocab_file"])
-    tail = [*codes, "<mask>"]
+    tail = [*codes, *(["<mask>"] if mask else [])]
     pieces = [*_fairseq_pieces(model), *((text, 0.0) for text in tail)]
     rust = pipeline(model, pieces, unk_id=3, word_by_word=word_by_word)
-    rust.add_special_tokens([AddedToken(code, special=True, normalized=False) for code in codes])
+    own = settings.get("extra_special_tokens") or settings.pop("additional_special_tokens", None) or []
+    settings["extra_special_tokens"] = [*codes, *(token for token in own if token not in codes)]
     return rust
 
 
 def mbart(files: Files, settings: Settings) -> Tokenizer:
     """mBART: XLM-R's with 25 languages before the mask."""
-    return _with_languages(files, MBART, word_by_word=True)
+    return _with_languages(files, settings, MBART, word_by_word=True)
 
 
 def mbart50(files: Files, settings: Settings) -> Tokenizer:
     """mBART-50: XLM-R's with 52 languages before the mask."""
-    return _with_languages(files, MBART50)
+    return _with_languages(files, settings, MBART50)
+
+
+def plbart(files: Files, settings: Settings) -> Tokenizer:
+    """PLBart: XLM-R's with programming languages before the mask; the set of many languages has no mask."""
+    codes = PLBART if settings.get("language_codes") == "multi" else PLBART[:3]
+    return _with_languages(files, settings, codes, mask=codes is not PLBART)
 
 
 def nllb(files: Files, settings: Settings) -> Tokenizer:
     """NLLB: XLM-R's with 202 languages before the mask."""
-    return _with_languages(files, NLLB)
+    return _with_languages(files, settings, NLLB)
 
 
 def xglm(files: Files, settings: Settings) -> Tokenizer:
@@ -284,7 +293,7 @@ def _spaces_kept(files: Files, before: list[Any]) -> Tokenizer:
 def siglip(files: Files, settings: Settings) -> Tokenizer:
     """SigLIP: no punctuation, lower case, and no space before the text but the one that its prompt puts there."""
     model = read_model(files["vocab_file"])
-    before = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
+    before: list[Any] = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
     before.append(normalizers.Replace(Regex(ASCII_PUNCTUATION), ""))
     before += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     return pipeline(model, scores(model), model.unk_id, before=before)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from binascii import a2b_base64
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ TEKKEN_SPECIAL = (
     "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] [IMG] "
     "<pad> [IMG_BREAK] [IMG_END] [PREFIX] [MIDDLE] [SUFFIX] [SYSTEM_PROMPT] [/SYSTEM_PROMPT] [TOOL_CONTENT]"
 ).split()
+
+
+LINES = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2} \d+\r?(?:\n|\Z)|\r?\n)*")
 
 
 def _spelling() -> dict[int, str]:
@@ -50,22 +55,24 @@ def read_ranks(path: Path) -> list[bytes]:
     Raises:
         CorruptFile: a line that is no base64 and rank; it is named.
     """
-    ranks: dict[int, bytes] = {}
     with reading(path, "tiktoken file"):
-        lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            token, rank = line.split()
-            ranks[int(rank)] = base64.b64decode(token, validate=True)
-        except ValueError as e:
-            raise CorruptFile(
-                f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path)
-            ) from e
-    if sorted(ranks) != list(range(len(ranks))):
-        raise CorruptFile(f"{path}: ranks have gaps, expected 0 to {len(ranks) - 1}.", path=str(path))
-    return [ranks[rank] for rank in range(len(ranks))]
+        data = path.read_bytes()
+        if not LINES.fullmatch(data):
+            raise _damaged(path, data)
+        words = data.split()
+        tokens = list(map(a2b_base64, words[::2]))
+        ranks = list(map(int, words[1::2]))
+    if ranks != list(range(len(ranks))):
+        raise CorruptFile(f"{path}: the ranks are not 0 to {len(ranks) - 1} in order.", path=str(path))
+    return tokens
+
+
+def _damaged(path: Path, data: bytes) -> CorruptFile:
+    lines = enumerate(data.split(b"\n"), 1)
+    number, line = next((n, line) for n, line in lines if not LINES.fullmatch(line + b"\n"))
+    return CorruptFile(
+        f"{path}: line {number} is {line[:60]!r}, expected a token in base64 and its rank.", path=str(path)
+    )
 
 
 def tiktoken(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
@@ -128,29 +135,73 @@ def byte_pairs(tokens: list[bytes], first: int, specials: list[str], split: str)
 
 
 def merges(tokens: list[bytes], spelled: list[str]) -> list[tuple[str, str]]:
-    """The one merge that makes each token: the last that byte pair encoding of it takes, by the ranks below its own."""
+    """The merge that makes each token: the last that byte pair encoding takes to spell it.
+
+    A token's last two parts are the pair of earlier tokens that encoding really leaves side by side; at most one pair
+    is. Whether it does follows from the merges already known (`_stays_apart`), which is faster than to encode. The few
+    tokens that are only spelled by way of later ones are encoded.
+    """
     rank_of = {token: rank for rank, token in enumerate(tokens)}
+    earlier = {token: rank for rank, token in enumerate(tokens) if len(token) == 1}
+    halves = [(rank, rank) for rank in range(len(tokens))]  # a single byte is its own halves
+    joined: dict[tuple[int, int], int] = {}
+    odd: set[int] = set()
     pairs: list[tuple[str, str]] = []
+    lookup = earlier.get
     for rank, token in enumerate(tokens):
-        size = len(token)
-        if size < 2:
+        if len(token) < 2:
             continue
-        cut = 1 if size == 2 else _last_cut(token, rank, rank_of)
-        if cut:
-            pairs.append((spelled[rank][:cut], spelled[rank][cut:]))
+        for cut in range(len(token) - 1, 0, -1):
+            left = lookup(token[:cut])
+            if left is None:
+                continue
+            right = lookup(token[cut:])
+            if right is None or not _stays_apart(left, right, joined, halves):
+                continue
+            pairs.append((spelled[left], spelled[right]))
+            if left in odd or right in odd:  # may never stand side by side; such a merge does no harm
+                continue
+            joined[left, right] = rank
+            halves[rank] = (left, right)
+            break
+        else:
+            odd.add(rank)
+            if cut := _last_cut(token, rank_of):
+                pairs.append((spelled[rank][:cut], spelled[rank][cut:]))
+        earlier[token] = rank
     return pairs
 
 
-def _last_cut(token: bytes, rank: int, rank_of: dict[bytes, int]) -> int:
-    """Where the last merge of a token joins its halves; 0 where lower ranks never reach two parts."""
+def _last_cut(token: bytes, rank_of: dict[bytes, int]) -> int:
+    """Where the last merge of a token joins its halves, found by encoding it; 0 where encoding never spells it."""
     ends = list(range(len(token) + 1))
     while len(ends) > 3:
-        best, place = rank, -1
-        for index in range(len(ends) - 2):
-            found = rank_of.get(token[ends[index] : ends[index + 2]], rank)
-            if found < best:
-                best, place = found, index
-        if place < 0:
+        found = [(rank_of.get(token[ends[at] : ends[at + 2]], len(rank_of)), at) for at in range(len(ends) - 2)]
+        best, place = min(found)
+        if best == len(rank_of):
             return 0
         del ends[place + 1]
     return ends[1]
+
+
+def _stays_apart(left: int, right: int, joined: dict[tuple[int, int], int], halves: list[tuple[int, int]]) -> bool:
+    """Whether encoding leaves two tokens side by side: no earlier merge would have joined parts across the border.
+
+    Walks back from both tokens to the parts next to the border, undoing the latest merge first.
+    """
+    limit = len(halves)
+    while True:
+        if joined.get((left, right), limit) < limit:
+            return False
+        if left > right:
+            limit, left = left, halves[left][1]
+            if left == limit:
+                limit, right = right + 1, halves[right][0]
+                if right + 1 == limit:
+                    return True
+        else:
+            limit, right = right + 1, halves[right][0]
+            if right + 1 == limit:
+                limit, left = left, halves[left][1]
+                if left == limit:
+                    return True

@@ -21,7 +21,7 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
         source, target = settings.get("src_lang"), settings.get("tgt_lang")
         self._src_lang = self._code(source) if source else self.default_lang
         self._tgt_lang = self._code(target) if target else None
-        if source or self._rust.post_processor is None:
+        if source or (self._rust.post_processor is None and self._rust.token_to_id(self._src_lang) is not None):
             self._set_template(self._src_lang)
 
     def _code(self, language: str) -> str:
@@ -79,7 +79,8 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     @property
     def lang_code_to_id(self) -> dict[str, int]:
         """Language code -> id."""
-        return {code: self._rust.token_to_id(code) for code in self._extra if self._rust.token_to_id(code) is not None}
+        known = self.get_vocab()
+        return {code: known[code] for code in self._extra if code in known}
 
     def _encode_target(self, text: Any, pair: Any, settings: dict[str, Any]) -> BatchEncoding:
         return self._twin(self._tgt_lang or self._src_lang)._encode(text, pair, **settings)
@@ -133,6 +134,22 @@ class NllbTokenizer(MBart50Tokenizer):
         if self.init_kwargs.get("legacy_behaviour"):
             return MBartTokenizer._frame(self, code)  # type: ignore[arg-type]
         return super()._frame(code)
+
+
+class PLBartTokenizer(MBartTokenizer):
+    """mBART's order, with codes in underscores; texts of the small set name no language unless asked to."""
+
+    default_lang = "__en_XX__"
+
+    def _finish(self, settings: dict[str, Any]) -> None:
+        if settings.get("language_codes") == "multi":
+            settings.setdefault("src_lang", "__en_XX__")
+        super()._finish(settings)
+        if not settings.get("src_lang"):
+            self._rust.post_processor = templates.write(self._rust, f"$A {self.eos_token}", f"$A $B {self.eos_token}")
+
+    def _code(self, language: str) -> str:
+        return language if language.startswith("__") else f"__{language}__"
 
 
 class SeamlessM4TTokenizer(MBart50Tokenizer):

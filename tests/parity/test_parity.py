@@ -24,7 +24,12 @@ from tests.parity.harness import (
 )
 
 CASES = all_cases()
-PAIRS = [(case, task) for case in CASES for task in dict.fromkeys(registry.tasks_of(case.model_type).values())]
+PAIRS = [
+    (case, task)
+    for case in CASES
+    for task in dict.fromkeys(registry.tasks_of(case.model_type).values())
+    if not case.tasks or task in case.tasks
+]
 LANGUAGE = [(case, task) for case, task in PAIRS if task == "CausalLM"]
 
 
@@ -53,8 +58,27 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-def test_every_type_has_a_case() -> None:
-    assert {case.model_type for case in CASES} == set(registry.MODELS)
+@pytest.mark.parametrize("model_type", sorted(registry.MODELS))
+def test_every_type_has_a_case(model_type: str) -> None:
+    family = registry.MODELS[model_type].family
+    found = any(case.model_type == model_type for case in CASES)
+    assert found, f"add a Case for {model_type!r} to tests/parity/cases/{family}.py"
+
+
+# Tasks of a type that are not here yet.
+LACKING = {"qwen2": {"Decision"}, "tapas": {"TableQuestionAnswering"}}
+
+
+@pytest.mark.parametrize("model_type", sorted(registry.MODELS))
+def test_tasks(model_type: str) -> None:
+    """Each type has the tasks that it has in the reference's Auto classes."""
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[model_type]
+    autos = {task: getattr(transformers, registry.auto_class_name(task)) for task in registry.TASKS}
+    theirs = {task for task, auto in autos.items() if config in auto._model_mapping}
+    assert set(registry.tasks_of(model_type)) == theirs - LACKING.get(model_type, set()), "tasks in registry.MODELS"
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
@@ -62,8 +86,7 @@ def test_class_names(model_type: str) -> None:
     for task in registry.tasks_of(model_type):
         ours = registry.resolve(model_type, task)
         assert ours.__name__ == reference_class(model_type, task).__name__
-        owner = registry.MODELS[model_type].config == ""  # else it goes by the class names of another type
-        assert getattr(autoload, ours.__name__) is ours or not owner
+        assert getattr(autoload, ours.__name__) is ours
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
@@ -111,12 +134,14 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
         return
     kernel = theirs.config._attn_implementation
     theirs.set_attn_implementation("eager")
+    theirs.config._attn_implementation = "eager"  # some classes only log that they do not take the call
     try:
         with torch.no_grad():
             expected = theirs(**inputs, output_attentions=True)
             found = ours(**inputs, output_attentions=True)
     finally:
         theirs.set_attn_implementation(kernel)
+        theirs.config._attn_implementation = kernel
     assert len(found.attentions) == len(expected.attentions)
     _compare(found, expected, case.tolerance)
 
@@ -132,8 +157,11 @@ def _compare(found: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("case,task", PAIRS, ids=named(PAIRS))
 def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     """Where tokens are real, padding changes nothing but what it changes in the reference."""
+    skip(case, "padding")
     if task == "MultipleChoice":
         pytest.skip("has no padding of its own: its texts are padded as those of the other heads")
+    if task == "ImageClassification":
+        pytest.skip("images are never padded")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
@@ -245,6 +273,7 @@ def test_half_precision(case: Case, task: str, loaded: Any) -> None:
     inputs = inputs_for(case, task)
     with torch.no_grad():
         exact = theirs(**inputs)[0]
+        inputs = {name: x.bfloat16() if x.is_floating_point() else x for name, x in inputs.items()}
         rounded = theirs.to(torch.bfloat16)(**inputs)[0].float()
         found = ours.to(torch.bfloat16)(**inputs)[0].float()
     allowed = (rounded - exact).abs()

@@ -16,9 +16,5 @@ DISTIL = dict(vocab_size=99, dim=32, n_layers=3, n_heads=4, hidden_dim=37, max_p
 
 CASES = [
     Case("bert", TINY),
-    Case("roberta", TINY),
-    Case("xlm-roberta", TINY),
-    Case("camembert", TINY),
-    Case("electra", TINY | dict(embedding_size=16)),
     Case("distilbert", DISTIL),
 ]

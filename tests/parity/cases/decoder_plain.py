@@ -18,7 +18,10 @@ CASES = [
     Case("jais2", TINY),
     Case("jais2", TINY | dict(attention_bias=False, mlp_bias=False, head_dim=12), label="unbiased"),
     Case("arcee", BIASED | dict(mlp_bias=True, head_dim=12)),
-    Case("apertus", BIASED | dict(rope_parameters=LLAMA3 | dict(original_max_position_embeddings=16))),
+    Case(
+        "apertus",
+        BIASED | dict(intermediate_size=48, rope_parameters=LLAMA3 | dict(original_max_position_embeddings=16)),
+    ),
     Case("apertus", TINY | dict(hidden_act="relu2"), label="relu2"),
     Case("nanochat", BIASED | dict(final_logit_softcapping=3.0)),
 ]

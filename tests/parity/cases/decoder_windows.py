@@ -10,6 +10,13 @@ BOTH = dict(
 )
 MIXED = dict(layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"])
 GEMMA = BIASED | dict(head_dim=12, query_pre_attn_scalar=7) | WINDOW
+OLMO3 = (
+    BIASED
+    | dict(rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=500.0), full_attention=YARN))
+    | WINDOW
+)
+COHERE2 = BIASED | dict(logit_scale=0.3) | WINDOW
+ONE = dict(num_hidden_layers=1)  # shows how rotary tables are rounded, which further layers drown
 
 CASES = [
     Case("gemma3_text", GEMMA | MIXED | dict(rope_parameters=BOTH, final_logit_softcapping=3.0)),
@@ -35,13 +42,10 @@ CASES = [
         )
         | WINDOW,
     ),
-    Case(
-        "olmo3",
-        BIASED
-        | dict(rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=500.0), full_attention=YARN))
-        | WINDOW,
-    ),
-    Case("cohere2", BIASED | dict(logit_scale=0.3, sliding_window_pattern=2) | WINDOW),
+    Case("olmo3", OLMO3),
+    Case("olmo3", OLMO3 | ONE | dict(layer_types=["full_attention"]), label="one", tasks=("CausalLM",)),
+    Case("cohere2", COHERE2 | dict(sliding_window_pattern=2)),
+    Case("cohere2", COHERE2 | ONE | dict(layer_types=["sliding_attention"]), label="one", tasks=("CausalLM",)),
     Case("exaone4", TINY | dict(sliding_window_pattern=2) | WINDOW),
     Case("exaone4", TINY | dict(sliding_window=None, layer_types=["full_attention"] * 4), label="full"),
     Case(

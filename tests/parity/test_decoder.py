@@ -1,0 +1,130 @@
+"""What only some decoders take: positions with several axes, visual features, a prefix, a factor for each layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoload import AutoConfig
+from autoload.errors import ConfigError
+from tests.parity.cases import decoder_attention_gate, decoder_gemma
+from tests.parity.cases.decoder_mrope import CASES
+from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
+
+AXES = [case for case in CASES if case.model_type not in ("granite_docling_text",)]
+DEEP = [case for case in CASES if case.model_type in ("qwen3_vl_text", "granite_docling_text", "cohere_compass_text")]
+
+
+@pytest.mark.parametrize("case", AXES, ids=str)
+def test_axes(case: Case, tmp_path: Path) -> None:
+    """Positions (axes, batch, seq) turn the dimensions that the reference turns with them."""
+    ours, theirs = load_ours(case, "Model", tmp_path), reference_model(case, "Model")
+    ids = inputs_for(case, "Model")["input_ids"]
+    count = 4 if case.label == "alpha" else 3
+    positions = torch.randint(0, 30, (count, *ids.shape), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        found, expected = (model(ids, position_ids=positions)[0] for model in (ours, theirs))
+    assert_close(found, expected, case.tolerance, "several axes")
+    with torch.no_grad():
+        assert not torch.allclose(ours(ids, position_ids=positions.flip(0))[0], found, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", DEEP, ids=str)
+def test_deepstack(case: Case, tmp_path: Path) -> None:
+    """Visual features reach the first layers, at the visual tokens only."""
+    ours, theirs = load_ours(case, "Model", tmp_path), reference_model(case, "Model")
+    ids = inputs_for(case, "Model")["input_ids"]
+    generator = torch.Generator().manual_seed(6)
+    where = torch.rand(ids.shape, generator=generator) < 0.4
+    features = [torch.randn(int(where.sum()), case.config["hidden_size"], generator=generator) for _ in range(2)]
+    with torch.no_grad():
+        found, expected = (
+            model(ids, visual_pos_masks=where, deepstack_visual_embeds=features, output_hidden_states=True)
+            for model in (ours, theirs)
+        )
+        assert not torch.allclose(found[0], ours(ids)[0], atol=1e-3)
+    assert_close(found[0], expected[0], case.tolerance, "with visual features")
+    assert_close(found.hidden_states, expected.hidden_states, case.tolerance, "hidden states")
+
+
+def test_prefix(tmp_path: Path) -> None:
+    """Tokens of type 1 see each other, padding apart, in the first pass."""
+    case = next(case for case in decoder_attention_gate.CASES if case.model_type == "hrm_text")
+    ours, theirs = load_ours(case, "CausalLM", tmp_path), reference_model(case, "CausalLM")
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    types = (torch.arange(ids.shape[1]) < 5).long().expand_as(ids)
+    mask = torch.ones_like(ids)
+    mask[0, :2] = 0
+    with torch.no_grad():
+        for given in (None, mask):
+            found, expected = (m(ids, attention_mask=given, token_type_ids=types).logits for m in (ours, theirs))
+            real = slice(None) if given is None else mask == 1
+            assert_close(found[real], expected[real], case.tolerance, "prefix")
+        assert not torch.allclose(found, ours(ids, attention_mask=mask).logits, atol=1e-3)
+
+
+def test_layer_scalar(tmp_path: Path) -> None:
+    """Gemma 4's factor for each layer is saved, loaded and used."""
+    case = next(case for case in decoder_gemma.CASES if case.model_type == "gemma4_text")
+    theirs = reference_model(case, "Model")
+    kept = [layer.layer_scalar.clone() for layer in theirs.layers]
+    try:
+        for i, layer in enumerate(theirs.layers):
+            layer.layer_scalar.fill_(0.5 + 0.2 * i)
+        ours, ids = load_ours(case, "Model", tmp_path), inputs_for(case, "Model")["input_ids"]
+        with torch.no_grad():
+            assert_close(ours(ids)[0], theirs(ids)[0], case.tolerance, "scaled")
+    finally:
+        for layer, value in zip(theirs.layers, kept, strict=True):
+            layer.layer_scalar.copy_(value)
+
+
+@pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
+def test_resize(model_type: str, tmp_path: Path) -> None:
+    """New tokens get an embedding in each layer too; old ones keep theirs."""
+    case = next(case for case in decoder_gemma.CASES if case.model_type == model_type)
+    ours, ids = load_ours(case, "CausalLM", tmp_path), inputs_for(case, "CausalLM")["input_ids"]
+    with torch.no_grad():
+        before = ours(ids).logits
+        ours.resize_token_embeddings(110)
+        after = ours(ids).logits
+        assert_close(after[..., :99], before, case.tolerance, "old tokens")
+        new = ours(torch.full_like(ids, 109)).logits
+    assert torch.isfinite(new).all() and new.shape[-1] == 110
+    table = ours.base_model.embed_tokens_per_layer
+    assert table.num_embeddings == ours.config.vocab_size_per_layer_input == 110 and table.width() == 8
+
+
+@pytest.mark.parametrize(
+    "model_type,fields,named",
+    [
+        ("internlm3", dict(qkv_bias=True), "qkv_bias"),
+        ("iquestcoder", dict(clip_qkv=1.0), "clip_qkv"),
+        ("diffllama", dict(attention_dropout=0.1), "attention_dropout"),
+        ("diffllama", dict(num_key_value_heads=1), "num_key_value_heads"),
+        ("molmo2_text", dict(qk_norm_type="other"), "qk_norm_type"),
+        ("gemma3n_text", dict(activation_sparsity_pattern=[0.5]), "activation_sparsity_pattern"),
+    ],
+)
+def test_what_does_not_fit_together(model_type: str, fields: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        AutoConfig.for_model(model_type, **fields)
+
+
+def test_null_is_a_choice() -> None:
+    """No window, as many key heads as heads, an even share of the width."""
+    config = AutoConfig.for_model("mistral", sliding_window=None, num_key_value_heads=None, head_dim=None)
+    assert (config.sliding_window, config.num_key_value_heads, config.head_dim) == (None, 32, 128)
+
+
+def test_rope_by_kind() -> None:
+    """The old flat fields of Gemma 3 speak of the layers that see everything."""
+    config = AutoConfig.for_model(
+        "gemma3_text", rope_theta=5e5, rope_local_base_freq=2e4, rope_scaling=dict(rope_type="linear", factor=8.0)
+    )
+    assert config.rope_parameters == {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+    }

@@ -1,0 +1,8 @@
+"""Writes every generated file: `python -m tests.tools`."""
+
+from __future__ import annotations
+
+from tests.tools import make_stubs, make_table
+
+make_stubs.STUB.write_text(make_stubs.stub(), encoding="utf-8")
+make_table.README.write_text(make_table.readme(), encoding="utf-8")
