@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import logging
 import os
@@ -271,7 +272,7 @@ def load_config(
     for key in WITHOUT_EFFECT:
         keywords.pop(key, None)
     refuse_remote_code(trust_remote_code, os.fspath(name_or_path))
-    single = files is None and os.path.isfile(name_or_path)
+    single = files is None and os.fspath(name_or_path).endswith(".json") and os.path.isfile(name_or_path)
     if single:
         from pathlib import Path
 
@@ -447,6 +448,11 @@ def _kernels(attention: str | None, experts: str | None) -> dict[str, str]:
             f"attn_implementation is {attention!r}, expected one of {', '.join(known)}{hint}",
             name="attn_implementation",
         )
+    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        text = (
+            "attn_implementation 'flash_attention_2' needs the package flash-attn, which is not installed. Use 'sdpa'."
+        )
+        raise ArgumentError(text, name="attn_implementation")
     out = {"_attn_implementation": attention, "_experts_implementation": experts}
     return {key: value for key, value in out.items() if value is not None}
 

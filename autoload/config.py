@@ -160,7 +160,7 @@ class PreTrainedConfig:
     def __getattr__(self, key: str) -> Any:  # only for names that are not in __dict__
         if not key.startswith("__") and key in self.attribute_map:
             return getattr(self, self.attribute_map[key])
-        raise AttributeError(f"{type(self).__name__} has no field {key!r}", name=key, obj=self)
+        raise AttributeError(f"{type(self).__name__} has no field {key!r}")
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__dict__ == self.__dict__

@@ -258,7 +258,7 @@ class Remote:
     def _unreachable(self, what: str, cause: Exception | str) -> HubUnreachable:
         detail = cause if isinstance(cause, str) else f"could not be reached ({type(cause).__name__}: {_root(cause)})"
         detail = " ".join(detail.split())[:300]
-        text = f"{self.where}: {constants.ENDPOINT} {detail} when asked for {what}. Check the connection and try again."
+        text = f"{self.where}: {constants.ENDPOINT} {detail} when asked for {what}. Check the connection and try again; there is no local directory of that name either."
         return HubUnreachable(text, endpoint=constants.ENDPOINT, **self.facts)
 
     def _refusal(self, response: Any, what: str) -> FileError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,8 @@ from autoload.outputs import (
     SequenceClassifierOutputWithPast,
     TokenClassifierOutput,
 )
+
+logger = logging.getLogger("autoload")
 
 
 class Head(PreTrainedModel):
@@ -486,6 +489,13 @@ class EncoderCausalLM(Head):
 
     loss_type = "ForCausalLM"
     base_options = {"add_pooling_layer": False}
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        if not getattr(config, "is_decoder", True):
+            logger.warning(
+                "%s looks both ways; pass is_decoder=True to let it predict the next token.", type(self).__name__
+            )
 
     def can_generate(self) -> bool:
         return True

@@ -325,7 +325,7 @@ def load_weights(
         strict: "head": parts of a task head may be missing as a whole and are made new; True: nothing may be missing or
             unexpected; False: whatever is missing is made new.
         ignore_mismatched_sizes: make parameters new whose shape differs.
-        remade: numbers of labels that the caller asked for; head parameters of another number are made new.
+        remade: numbers of labels that the caller asked for; head parameters of another number are made new, but for strict=True.
         where: what to call the checkpoint in messages.
         key_mapping: further renames, pattern to replacement.
 
@@ -349,7 +349,17 @@ def load_weights(
             report.mismatched.append((target, *mismatch))
     report.missing = [t for t in targets if t not in report.sources and tied.get(t) not in report.sources]
     fits = {name for name, *_ in report.mismatched}
-    _judge(model, report, strict, ignore_mismatched_sizes, set(remade), prefix, where, fits, len(names))
+    _judge(
+        model,
+        report,
+        strict,
+        ignore_mismatched_sizes,
+        set(remade) if strict is not True else set(),
+        prefix,
+        where,
+        fits,
+        len(names),
+    )
     put.make_new(report.missing)
     for target in report.missing:
         report.sources[target] = "new"
@@ -597,7 +607,12 @@ def _announce(report: LoadingReport, model: nn.Module, where: str) -> None:
             "%s: the names carry a training wrapper's prefix (module., _orig_mod.), which was taken away.", where
         )
     if report.missing:
-        names = ", ".join(report.missing[:12]) + (" ..." if len(report.missing) > 12 else "")
+        other = {
+            name: f" (the file's is {list(shape)}, asked for is {list(own)})" for name, shape, own in report.mismatched
+        }
+        names = ", ".join(n + other.get(n, "") for n in report.missing[:12]) + (
+            " ..." if len(report.missing) > 12 else ""
+        )
         logger.warning(
             "%s: %s has new parameters with random values, train them before use: %s",
             where,

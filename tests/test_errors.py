@@ -472,3 +472,25 @@ def test_nothing_is_written_where_a_load_fails(bert: Path) -> None:
     edit_config(bert, hidden_size=-1)
     fails(bert, ValueError, "hidden_size", loader=AutoModelForCausalLM)
     assert sorted(p.name for p in bert.iterdir()) == before
+
+
+def test_generate_without_a_head(bert: Path) -> None:
+    with pytest.raises(TypeError, match="AutoModelForCausalLM"):
+        AutoModel.from_pretrained(bert).generate(torch.ones(1, 2).long())
+
+
+def test_kernel_that_is_not_installed(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fails(bert, TypeError, "flash-attn", attn_implementation="flash_attention_2")
+
+
+def test_encoder_that_is_asked_for_the_next_token(bert: Path, caplog: pytest.LogCaptureFixture) -> None:
+    AutoModelForCausalLM.from_pretrained(bert)
+    assert "is_decoder=True" in caplog.text
+    caplog.clear()
+    AutoModelForCausalLM.from_pretrained(bert, is_decoder=True)
+    assert "is_decoder" not in caplog.text
+
+
+def test_weights_file_in_place_of_a_configuration(bert: Path) -> None:
+    fails(bert / "model.safetensors", OSError, "expected a directory", loader=AutoConfig)

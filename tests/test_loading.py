@@ -195,7 +195,9 @@ def test_another_number_of_labels_is_meant(tmp_path: Path, caplog: pytest.LogCap
     saved(tmp_path, "bert", "SequenceClassification", num_labels=4)
     model, report = info(AutoModelForSequenceClassification, tmp_path, num_labels=7)
     assert model.classifier.out_features == model.config.num_labels == 7 and len(report["mismatched_keys"]) == 2
-    assert "classifier.weight" in caplog.text
+    assert "classifier.weight (the file's is [4, 16], asked for is [7, 16])" in caplog.text
+    with pytest.raises(WeightsError, match="classifier.weight"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=7, strict=True)
     labels = {0: "no", 1: "yes", 2: "perhaps"}
     model = AutoModelForSequenceClassification.from_pretrained(
         tmp_path, id2label=labels, label2id={"no": 0, "yes": 1, "perhaps": 2}

@@ -140,6 +140,27 @@ def test_tuples(model: Any) -> None:
     assert isinstance(model(IDS), tuple)
 
 
+def test_hidden_states_are_kept_only_when_asked_for(model: Any) -> None:
+    """Nothing holds on to the first layer's output once the second has read it."""
+    import weakref
+
+    first, last = {
+        "bert": ("encoder.layer.0", "encoder.layer.1"),
+        "llama": ("layers.0", "layers.1"),
+        "gpt2": ("h.0", "h.1"),
+    }[model.config.model_type]
+    kept: list[Any] = []
+    model.base_model.get_submodule(first).register_forward_hook(lambda m, args, out: kept.append(weakref.ref(out)))
+    alive: list[bool] = []
+    model.base_model.get_submodule(last).register_forward_hook(lambda m, args, out: None)
+    model.register_forward_hook(lambda m, args, out: alive.append(kept[-1]() is not None))
+    with torch.no_grad():
+        model(IDS)
+        assert alive == [False]
+        out = model(IDS, output_hidden_states=True)
+        assert alive == [False, True] and len(out.hidden_states) == 3
+
+
 def test_embeddings_in_place_of_tokens(model: Any) -> None:
     vectors = model.get_input_embeddings()(IDS)
     with torch.no_grad():

@@ -62,6 +62,11 @@ class GenerationMixin:
             ArgumentError: an unknown keyword, or an input that cannot be used.
             GenerationError: a setting that cannot be meant.
         """
+        if not self.can_generate():
+            from autoload.errors import ArgumentError
+
+            text = f"{type(self).__name__} has no scores of tokens to generate from. Load it with AutoModelForCausalLM or another head."
+            raise ArgumentError(text, name="generate")
         from autoload.generation.call import generate
 
         return generate(

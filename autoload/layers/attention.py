@@ -35,6 +35,7 @@ class Context:
     cache: Any = None
     kernel: str = "sdpa"
     attentions: list[Tensor] | None = None  # a list asks for the weights
+    states: bool = True  # whether the hidden states of all layers are asked for
     encoder: Tensor | None = None  # (batch, source, dim), for cross-attention
     encoder_mask: Mask | None = None
     cross_attentions: list[Tensor] | None = None

@@ -346,11 +346,12 @@ class Model(PreTrainedModel):
         x = x if packing is None else packing.pack(x)
         seen = []
         for layer in self.stack():
-            seen.append(x)
+            if states:
+                seen.append(x)
             x = self.run(layer, x, context)
         x = self.end(x)
         if packing is not None:
-            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen] if states else []
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         kept: dict[str, Any] = dict(
             last_hidden_state=x,
             hidden_states=(*seen, x) if states else None,

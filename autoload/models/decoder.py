@@ -378,6 +378,7 @@ class Model(PreTrainedModel):
             cache=past_key_values,
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
+            states=bool(states),
             extra=self.make_extra(positions, embeds)
             | self.read(input_ids, embeds, attention_mask=attention_mask, **kwargs),
         )
@@ -395,7 +396,8 @@ class Model(PreTrainedModel):
         """The stream after the last layer, and before each."""
         seen = []
         for layer in self.layers:
-            seen.append(x)
+            if context.states:
+                seen.append(x)
             x = self.run(layer, x, context)
         return x, seen
 

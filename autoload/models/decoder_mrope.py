@@ -152,7 +152,8 @@ class Deepstack(decoder.Model):
         seen = [x]
         for layer_idx, layer in enumerate(self.layers):
             x = self.run(layer, x, context)
-            seen.append(x)
+            if context.states:
+                seen.append(x)
             if layer_idx < len(features):
                 places = where.to(x.device)[..., None].expand_as(x)  # (batch, seq, dim)
                 x = x + torch.zeros_like(x).masked_scatter(places, features[layer_idx].to(x.device, x.dtype))

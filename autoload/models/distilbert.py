@@ -130,7 +130,8 @@ class Model(PreTrainedModel):
         seen = [x]
         for layer in self.transformer.layer:
             x = self.run(layer, x, context)
-            seen.append(x)
+            if states:
+                seen.append(x)
         out = BaseModelOutput(
             x, tuple(seen) if states else None, tuple(context.attentions) if context.attentions is not None else None
         )

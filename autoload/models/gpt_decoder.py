@@ -243,6 +243,7 @@ class Decoder(PreTrainedModel):
             encoder=encoder_hidden_states,
             encoder_mask=encoder_mask(encoder_attention_mask),
             cross_attentions=[] if attentions and self.crosses else None,
+            states=bool(states),
         )
         x, seen = self.run_layers(self.embed(x, positions, token_type_ids), context)
         fields: dict[str, Any] = dict(
@@ -264,7 +265,8 @@ class Decoder(PreTrainedModel):
         for layer in self.get_submodule(self.layers_path):  # type: ignore[union-attr]
             if skipped and torch.rand([]) < skipped:  # LayerDrop (arXiv:1909.11556)
                 continue
-            seen.append(x)
+            if context.states:
+                seen.append(x)
             x = self.run(layer, x, context)
         return self.close(x), seen
 

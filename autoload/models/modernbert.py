@@ -196,7 +196,8 @@ class Model(PreTrainedModel):
         )
         seen = []
         for layer in self.layers:
-            seen.append(x)
+            if states:
+                seen.append(x)
             x = self.run(layer, x, context)
         x = self.final_norm(x)
         out = BaseModelOutputWithPast(
