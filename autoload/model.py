@@ -243,10 +243,6 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     def loss_function(self, value: Callable[..., Tensor]) -> None:
         self._loss_function = value
 
-    def can_generate(self) -> bool:
-        """Whether `generate` works on this model."""
-        return False
-
     def set_attn_implementation(self, name: str) -> None:
         """Choose the attention kernel."""
         if name not in KERNELS:

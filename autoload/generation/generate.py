@@ -16,6 +16,10 @@ class GenerationMixin:
     generation_config: Any
     device: Any
 
+    def can_generate(self) -> bool:
+        """Whether `generate` works on this model."""
+        return False
+
     @torch.no_grad()
     def generate(
         self,
