@@ -510,7 +510,8 @@ def build_model(
     import torch
 
     model = loading.build_skeleton(cls, config, (), options)
-    model.to_empty(device=torch.get_default_device())
+    device = torch.get_default_device()
+    model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # keeps computed tables
     model = model.to(chosen or torch.get_default_dtype())
     model.init_weights()
     config.dtype = model.dtype

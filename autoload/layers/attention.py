@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from autoload.layers.packing import Packing
-
-Kind = Literal["full", "sliding", "chunked"]
 
 
 @dataclass

@@ -120,6 +120,18 @@ def test_keys(case: Case, task: str, loaded: Any) -> None:
     assert len({id(p) for p in ours.parameters()}) == count, "the same ties"
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_fresh_model(case: Case) -> None:
+    """`from_config` gives finite weights, and the tables that the constructor computes."""
+    cls = registry.resolve(case.model_type, next(iter(registry.tasks_of(case.model_type).values())))
+    config = registry.config_class(case.model_type)(**case.config)
+    fresh, built = cls._from_config(config), cls(config)  # type: ignore[attr-defined]
+    assert all(p.isfinite().all() for p in fresh.parameters())
+    tables = dict(built.named_buffers())
+    for name, found in fresh.named_buffers():
+        assert torch.equal(found, tables[name]), name
+
+
 @pytest.mark.parametrize("case,task", PAIRS, ids=named(PAIRS))
 def test_outputs(case: Case, task: str, loaded: Any) -> None:
     """Outputs, hidden states, attention weights and loss, without padding."""
