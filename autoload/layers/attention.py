@@ -145,8 +145,28 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
             lowest = torch.finfo(q.dtype).min
             bias = bias.masked_fill(~allowed, lowest) if allowed.dtype == torch.bool else bias + allowed
         allowed = bias.to(q.dtype)
+    if q.shape[2] == 1:
+        return _one_query(q, k, v, allowed, scale, dropout)
     gqa = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(q, k, v, allowed, dropout, causal, scale=scale, enable_gqa=gqa)
+
+
+def _one_query(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, scale: float, dropout: float) -> Tensor:
+    """A decoding step: heads that share keys become the queries of one head, and each key is read once.
+
+    The processor's kernel for half precision is several times slower than a cast and the one for fp32.
+    """
+    batch, heads, dtype = q.shape[0], q.shape[1], q.dtype
+    if (kv_heads := k.shape[1]) != heads:
+        q = q.reshape(batch, kv_heads, -1, q.shape[3])  # (batch, key heads, heads that share them, dim)
+        if allowed is not None and allowed.shape[1] != 1:
+            allowed = allowed.reshape(allowed.shape[0], kv_heads, -1, allowed.shape[3])
+    if q.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
+        q, k, v = q.float(), k.float(), v.float()
+        if allowed is not None and allowed.dtype != torch.bool:
+            allowed = allowed.float()
+    out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, scale=scale)
+    return out.to(dtype).reshape(batch, heads, 1, -1)
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scale: float, dropout: float) -> Tensor:

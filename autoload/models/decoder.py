@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload import heads
@@ -148,7 +149,10 @@ class Attention(nn.Module):
         if not self.rotates:
             return q, k
         cos, sin = context.rope[self.rope_key]
-        return self.turn(q, cos, sin), self.turn(k, cos, sin)
+        if q.shape[2] > 1:
+            return self.turn(q, cos, sin), self.turn(k, cos, sin)
+        q, k = self.turn(torch.cat([q, k], 1), cos, sin).split([q.shape[1], k.shape[1]], 1)
+        return q, k  # turned at once: in a decoding step the number of calls counts
 
     def output(self, seen: Tensor, x: Tensor) -> Tensor:
         """From what was seen back to the stream; `x` is what the layer read."""
@@ -203,10 +207,11 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
         self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
-        self.dropout = nn.Dropout(spec.mlp_dropout)
+        self.dropout = spec.mlp_dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x)))
+        x = self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        return F.dropout(x, self.dropout) if self.training else x
 
 
 class FusedGatedMLP(nn.Module):
@@ -237,7 +242,7 @@ class Layer(nn.Module):
         self.self_attn = (spec.attention or Attention)(config, spec, layer_idx)
         self.mlp = (spec.mlp or GatedMLP)(config, spec, layer_idx)
         self.routed = isinstance(self.mlp, Routed)
-        self.dropout = nn.Dropout(spec.residual_dropout)
+        self.dropout = spec.residual_dropout
         self.make_norms(lambda: spec.norm(config.hidden_size, norm_eps(config)))
 
     def make_norms(self, norm: Callable[[], nn.Module]) -> None:
@@ -245,7 +250,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = norm()
 
     def add(self, x: Tensor, update: Tensor) -> Tensor:
-        update = self.dropout(update)
+        if self.training:
+            update = F.dropout(update, self.dropout)
         return x + update if self.scale is None else x + update * self.scale
 
     def feed(self, x: Tensor, context: Context) -> Tensor:
@@ -409,7 +415,7 @@ class Model(PreTrainedModel):
         """Embeddings as the first layer gets them."""
         if self.spec.embedding_scale is not None:
             x = x * self.spec.embedding_scale
-        return nn.functional.dropout(x, self.spec.embedding_dropout, self.training)
+        return F.dropout(x, self.spec.embedding_dropout, self.training)
 
     def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
         """What the layers of a single type look up in the context."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload import heads
@@ -62,7 +63,7 @@ class GPT2Attention(Attention):
         if cross:
             self.q_attn = Conv1D(size, size)
         self.c_proj = Conv1D(size, size)
-        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+        self.resid_dropout = config.resid_pdrop
 
     def queries(self, x: Tensor) -> Tensor:
         return self.split(self.q_attn(x))
@@ -76,7 +77,8 @@ class GPT2Attention(Attention):
         return q, k, v
 
     def output(self, x: Tensor) -> Tensor:
-        return self.resid_dropout(self.c_proj(x))
+        x = self.c_proj(x)
+        return F.dropout(x, self.resid_dropout) if self.training else x
 
 
 class BigCodeAttention(Attention):
@@ -125,10 +127,11 @@ class MLP(nn.Module):
         self.c_fc = spec.linear(inner, size)
         self.c_proj = spec.linear(size, inner)
         self.act = Activation(spec.activation)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = spec.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.act(self.c_fc(x))))
+        x = self.c_proj(self.act(self.c_fc(x)))
+        return F.dropout(x, self.dropout) if self.training else x
 
 
 class Block(nn.Module):
