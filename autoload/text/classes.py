@@ -581,7 +581,9 @@ def _make(name: str, recipe: Recipe) -> type:
 
 
 def __getattr__(name: str) -> Any:
-    found = tokenizer_class(name) if not name.startswith("__") else None
+    if name.startswith("__"):  # what the import system asks of every module; no name to look for
+        raise AttributeError(name)
+    found = tokenizer_class(name)
     if found is None:
         raise AttributeError(f"{__name__} has no {name!r}{did_you_mean(name, RECIPES)}")
     return found

@@ -63,8 +63,8 @@ def converted(
     rust = build(paths, settings)
     added = {key: value for key, value in settings.items() if key not in before or before[key] is not value}
     try:
-        write(notes, json.dumps(added))  # the pipeline last: where it is, its notes are
-        write(file, rust.to_str())
+        write(str(notes), json.dumps(added))  # the pipeline last: where it is, its notes are
+        write(str(file), rust.to_str())
     except (OSError, TypeError) as e:
         log.debug("conversion not kept in %s: %s", place, e)
     return rust

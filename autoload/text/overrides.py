@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, normalizers, processors
@@ -18,7 +17,7 @@ BERT_FLAGS = {
 }
 
 
-def check_template(rust: Tokenizer, path: Path) -> None:
+def check_template(rust: Tokenizer, path: str) -> None:
     """Refuse a template with ids that the vocabulary lacks.
 
     Raises:
@@ -31,7 +30,7 @@ def check_template(rust: Tokenizer, path: Path) -> None:
                 if index >= size and rust.id_to_token(index) is None:
                     raise CorruptFile(
                         f"{path}: post_processor uses the token id {index}, and the vocabulary has {size} tokens.",
-                        path=str(path),
+                        path=path,
                     )
 
 

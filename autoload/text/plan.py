@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from autoload.errors import ArgumentError, TokenizerError
 
-UNLIMITED = int(1e30)  # model_max_length of a tokenizer that names none
 LARGE = int(1e20)  # anything above means "no limit"
 
 Tokens = int  # a number of tokens
