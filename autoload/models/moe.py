@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from autoload import heads
 from autoload.keys import Rename, Stack
+from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.experts import Experts, Groups, Routed, balance_loss, product, softmax_then_top, top_then_softmax
 from autoload.layers.norms import RMSNormFP32
@@ -233,7 +234,7 @@ class GraniteSharedMLP(nn.Module):
         super().__init__()
         self.input_linear = nn.Linear(config.hidden_size, 2 * config.shared_intermediate_size, bias=False)
         self.output_linear = nn.Linear(config.shared_intermediate_size, config.hidden_size, bias=False)
-        self.activation = decoder.Activation(config.hidden_act)
+        self.activation = Activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.input_linear(x).chunk(2, -1)
