@@ -170,6 +170,9 @@ class StaticCache(Cache):
         layer = self._with_keys(kind, window)
         return OffloadedLayer(layer) if self.offloading else layer
 
+    def new_layer(self, layer_idx: int) -> Any:
+        return self._layer("full_attention", None)
+
     def _with_keys(self, kind: str, window: int | None) -> Layer:
         # A window slides by one token; a chunk does not, so its layer keeps everything and masks the rest.
         if window is not None and window < self.max_cache_len and kind == "sliding_attention":
