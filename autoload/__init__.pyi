@@ -121,6 +121,7 @@ from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -6267,6 +6268,9 @@ class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
     config: TapasConfig
 
 class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
+    config: TapasConfig
+
+class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
     config: TapasConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):

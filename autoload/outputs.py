@@ -500,3 +500,14 @@ class VisualBertForPreTrainingOutput(ModelOutput):
     seq_relationship_logits: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class TableQuestionAnsweringOutput(ModelOutput):
+    """`logits` (batch, seq) of the tokens of a table, `logits_aggregation` (batch, operations) of what to do with them."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    logits_aggregation: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None

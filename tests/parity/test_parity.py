@@ -66,7 +66,7 @@ def test_every_type_has_a_case(model_type: str) -> None:
 
 
 # Tasks of a type that are not here yet.
-LACKING = {"qwen2": {"Decision"}, "tapas": {"TableQuestionAnswering"}}
+LACKING = {"qwen2": {"Decision"}}
 
 
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
