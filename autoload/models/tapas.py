@@ -105,6 +105,7 @@ class TableAnswer(Head):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        self.base_model.packs = False  # the mean of a cell counts padding in
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.output_weights = nn.Parameter(torch.zeros(config.hidden_size))
         self.column_output_weights = nn.Parameter(torch.zeros(config.hidden_size))
@@ -283,10 +284,10 @@ def expected_result(
 ) -> Tensor:
     """Sum, average and count of the cells, each by its chance; (batch,)."""
     if config.use_gumbel_for_cells:
-        chance = RelaxedBernoulli(config.temperature, logits=scores * config.temperature).sample()
+        drawn: Tensor = RelaxedBernoulli(config.temperature, logits=scores * config.temperature).sample()  # type: ignore[assignment]
     else:
-        chance = scores.sigmoid()
-    chance = chance / scale * in_table
+        drawn = scores.sigmoid()
+    chance = drawn / scale * in_table
     values = torch.where(values.isnan(), 0.0, values)
     total, count = (chance * values).sum(1), chance.sum(1)
     others = chance.sum(1, keepdim=True) - chance + 1
@@ -302,7 +303,8 @@ def expected_result(
     else:
         raise ConfigError("average_approximation_function", how, "'ratio', 'first_order' or 'second_order'")
     if config.use_gumbel_for_aggregation:
-        kind = RelaxedOneHotCategorical(config.aggregation_temperature, logits=operations[:, 1:]).sample()
+        temperature = config.aggregation_temperature
+        kind: Tensor = RelaxedOneHotCategorical(temperature, logits=operations[:, 1:]).sample()  # type: ignore[assignment]
     else:
         kind = (operations[:, 1:] / config.aggregation_temperature).softmax(-1)
     return (torch.stack([total, average, count], 1) * kind).sum(1)
