@@ -81,6 +81,7 @@ from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import big_bird as _models_big_bird
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -779,6 +780,34 @@ class BertGenerationConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class BigBirdConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    sep_token_id: int
+    attention_type: str
+    use_bias: bool
+    rescale_embeddings: bool
+    block_size: int
+    num_random_blocks: int
 
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
@@ -4748,6 +4777,30 @@ class BertGenerationEncoder(_Loads, _models_bert.Model):
 
 class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
     config: BertGenerationConfig
+
+class BigBirdModel(_Loads, _models_big_bird.BigBirdModel):
+    config: BigBirdConfig
+
+class BigBirdForMaskedLM(_Loads, _models_big_bird.MaskedLM):
+    config: BigBirdConfig
+
+class BigBirdForSequenceClassification(_Loads, _models_big_bird.Classification):
+    config: BigBirdConfig
+
+class BigBirdForTokenClassification(_Loads, _models_big_bird.TokenLabels):
+    config: BigBirdConfig
+
+class BigBirdForQuestionAnswering(_Loads, _models_big_bird.Answer):
+    config: BigBirdConfig
+
+class BigBirdForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: BigBirdConfig
+
+class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
+    config: BigBirdConfig
+
+class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
+    config: BigBirdConfig
 
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig

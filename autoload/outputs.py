@@ -511,3 +511,15 @@ class TableQuestionAnsweringOutput(ModelOutput):
     logits_aggregation: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class BigBirdForQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
