@@ -104,6 +104,7 @@ from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
@@ -2720,6 +2721,26 @@ class HyperCLOVAXConfig(PreTrainedConfig):
     attention_multiplier: Any
     head_dim: Any
     use_post_norm: bool
+
+class IBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    quant_mode: bool
+    force_dequant: str
 
 class ImageGPTConfig(PreTrainedConfig):
     vocab_size: int
@@ -5539,6 +5560,24 @@ class HyperCLOVAXModel(_Loads, _models_decoder.Model):
 
 class HyperCLOVAXForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HyperCLOVAXConfig
+
+class IBertModel(_Loads, _models_ibert.QuantModel):
+    config: IBertConfig
+
+class IBertForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: IBertConfig
+
+class IBertForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: IBertConfig
+
+class IBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: IBertConfig
+
+class IBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: IBertConfig
+
+class IBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: IBertConfig
 
 class ImageGPTModel(_Loads, _models_gpt.ImageModel):
     config: ImageGPTConfig

@@ -126,6 +126,7 @@ MODELS: dict[str, Row] = {
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
     "hy_v3": Row("moe_sigmoid", "HYV3", LM),
     "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
+    "ibert": Row("ibert", "IBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "imagegpt": Row("gpt", "ImageGPT", "Model ImageClassification"),
     "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
     "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
