@@ -523,3 +523,45 @@ class BigBirdForQuestionAnsweringModelOutput(ModelOutput):
     pooler_output: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class LxmertModelOutput(ModelOutput):
+    """`language_output` (batch, seq, dim), `vision_output` (batch, regions, dim), `pooled_output` (batch, dim)."""
+
+    language_output: Tensor = ALWAYS
+    vision_output: Tensor = ALWAYS
+    pooled_output: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForPreTrainingOutput(ModelOutput):
+    """Scores of words (batch, seq, vocabulary), of text and image together (batch, 2), of answers (batch, answers)."""
+
+    loss: Any = None
+    prediction_logits: Tensor = ALWAYS
+    cross_relationship_score: Tensor = ALWAYS
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForQuestionAnsweringOutput(ModelOutput):
+    """`question_answering_score` (batch, answers)."""
+
+    loss: Any = None
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None

@@ -142,6 +142,7 @@ MODELS: dict[str, Row] = {
     "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
+    "lxmert": Row("lxmert", "Lxmert", "Model PreTraining QuestionAnswering"),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mellum": Row("moe_windows", "Mellum", LM),
