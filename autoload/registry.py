@@ -92,6 +92,7 @@ MODELS: dict[str, Row] = {
     "flex_olmo": Row("moe", "FlexOlmo", LM),
     "flint": Row("moe_windows", "Flint", LM),
     "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "funnel": Row("funnel", "Funnel", ENCODER + " PreTraining"),
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
@@ -208,6 +209,10 @@ MODELS: dict[str, Row] = {
 }
 # Other names for a model type. What loads under such a name has the type's own in its configuration.
 ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
+# Further classes of a task, which a checkpoint's `architectures` choose; by the name that the family has for each.
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("funnel", "Model"): ("BaseModel",),
+}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
@@ -218,6 +223,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("dpr", "Model"): "DPRQuestionEncoder",
     ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
     ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
+    ("funnel", "BaseModel"): "FunnelBaseModel",
     ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
     ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
     ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
@@ -316,6 +322,12 @@ def tasks_of(model_type: str) -> dict[str, str]:
     return {task: same or task for task, _, same in pairs}
 
 
+def classes_of(model_type: str) -> list[str]:
+    """The tasks of a type that have a class of their own, and the further classes of a task."""
+    further = (name for (owner, _), names in CHOICES.items() if owner == model_type for name in names)
+    return [*dict.fromkeys(tasks_of(model_type).values()), *further]
+
+
 def class_name(model_type: str, task: str) -> str:
     """Name of the class for a task, as in the reference: LlamaForCausalLM."""
     prefix = MODELS[model_type].prefix
@@ -410,6 +422,9 @@ def class_for(config: Any, task: str) -> type:
     model_type = getattr(config, "model_type", "")
     if model_type not in _registered and model_type not in MODELS:
         raise _no_head(model_type or type(config).__name__, task, [], [])
+    for other in CHOICES.get((model_type, task), ()) if model_type not in _registered else ():
+        if class_name(model_type, other) in (getattr(config, "architectures", None) or ()):
+            return _built_in(model_type, other)
     try:
         return resolve(model_type, task)
     except TaskError as e:
@@ -447,7 +462,8 @@ def _built_in(model_type: str, task: str) -> type:
                 "variant": variant,
                 **variant.members,
             }
-            if task != "Model" and "Model" in tasks_of(model_type):
+            headless = ("Model", *CHOICES.get((model_type, "Model"), ()))
+            if task not in headless and "Model" in tasks_of(model_type):
                 members["base_class"] = _built_in(model_type, "Model")
             _classes[key] = type(name, (head,), members)
         return _classes[key]
@@ -460,7 +476,7 @@ def find_name(name: str) -> Any:
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
-        for task in tasks_of(model_type).values():
+        for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
@@ -482,7 +498,7 @@ def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
     for model_type in _owners():
-        for task in dict.fromkeys(tasks_of(model_type).values()):
+        for task in classes_of(model_type):
             name = class_name(model_type, task)
             if name not in seen:
                 seen.add(name)
