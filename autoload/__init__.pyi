@@ -98,6 +98,7 @@ from autoload.models import electra as _models_electra
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
+from autoload.models import funnel as _models_funnel
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
@@ -110,6 +111,7 @@ from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
+from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
@@ -1831,6 +1833,32 @@ class FNetConfig(PreTrainedConfig):
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
 
+class FunnelConfig(PreTrainedConfig):
+    vocab_size: int
+    block_sizes: Any
+    block_repeats: Any
+    num_decoder_layers: int
+    d_model: int
+    n_head: int
+    d_head: int
+    d_inner: int
+    hidden_act: str
+    hidden_dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
+    initializer_std: Any
+    layer_norm_eps: float
+    pooling_type: str
+    attention_type: str
+    separate_cls: bool
+    truncate_seq: bool
+    pool_q_only: bool
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_attention_heads: int
+
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3119,6 +3147,39 @@ class LukeConfig(PreTrainedConfig):
     entity_emb_size: int
     use_entity_aware_attention: bool
     classifier_dropout: Any
+
+class LxmertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: Any
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    num_qa_labels: int
+    num_object_labels: int
+    num_attr_labels: int
+    l_layers: int
+    x_layers: int
+    r_layers: int
+    visual_feat_dim: int
+    visual_pos_dim: int
+    visual_loss_normalizer: float
+    task_matched: bool
+    task_mask_lm: bool
+    task_obj_predict: bool
+    task_qa: bool
+    visual_obj_loss: bool
+    visual_attr_loss: bool
+    visual_feat_loss: bool
 
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -5282,6 +5343,30 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
 
+class FunnelModel(_Loads, _models_funnel.Model):
+    config: FunnelConfig
+
+class FunnelForMaskedLM(_Loads, _models_funnel.MaskedLM):
+    config: FunnelConfig
+
+class FunnelForSequenceClassification(_Loads, _models_funnel.Classification):
+    config: FunnelConfig
+
+class FunnelForTokenClassification(_Loads, _models_funnel.TokenLabels):
+    config: FunnelConfig
+
+class FunnelForQuestionAnswering(_Loads, _models_funnel.Answer):
+    config: FunnelConfig
+
+class FunnelForMultipleChoice(_Loads, _models_funnel.Choice):
+    config: FunnelConfig
+
+class FunnelForPreTraining(_Loads, _models_electra.ElectraPreTraining):
+    config: FunnelConfig
+
+class FunnelBaseModel(_Loads, _models_funnel.BaseModel):
+    config: FunnelConfig
+
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
 
@@ -5722,6 +5807,15 @@ class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
 
 class LukeForMultipleChoice(_Loads, _models_luke.Choice):
     config: LukeConfig
+
+class LxmertModel(_Loads, _models_lxmert.Model):
+    config: LxmertConfig
+
+class LxmertForPreTraining(_Loads, _models_lxmert.PreTraining):
+    config: LxmertConfig
+
+class LxmertForQuestionAnswering(_Loads, _models_lxmert.Answer):
+    config: LxmertConfig
 
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
