@@ -120,6 +120,7 @@ from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import mra as _models_mra
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
@@ -3607,6 +3608,29 @@ class MptConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class MraConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    block_per_row: int
+    approx_mode: str
+    initial_prior_first_n_blocks: int
+    initial_prior_diagonal_n_blocks: int
+    add_cross_attention: bool
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4724,6 +4748,31 @@ class XmodConfig(PreTrainedConfig):
     ln_before_adapter: bool
     languages: Any
     default_language: Any
+
+class YosoConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_expectation: bool
+    hash_code_len: int
+    num_hash: int
+    conv_window: Any
+    use_fast_hash: bool
+    lsh_backward: bool
+    add_cross_attention: bool
 
 class YoutuConfig(PreTrainedConfig):
     vocab_size: int
@@ -6030,6 +6079,24 @@ class MptForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification)
 class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MptConfig
 
+class MraModel(_Loads, _models_mra.MraModel):
+    config: MraConfig
+
+class MraForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: MraConfig
+
+class MraForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: MraConfig
+
+class MraForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MraConfig
+
+class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MraConfig
+
+class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: MraConfig
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
@@ -6593,6 +6660,24 @@ class XmodForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class XmodForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: XmodConfig
+
+class YosoModel(_Loads, _models_bert.Model):
+    config: YosoConfig
+
+class YosoForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: YosoConfig
+
+class YosoForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: YosoConfig
+
+class YosoForTokenClassification(_Loads, _heads.TokenClassification):
+    config: YosoConfig
+
+class YosoForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: YosoConfig
+
+class YosoForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: YosoConfig
 
 class YoutuModel(_Loads, _models_decoder.Model):
     config: YoutuConfig

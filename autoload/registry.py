@@ -160,6 +160,7 @@ MODELS: dict[str, Row] = {
     "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
+    "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
@@ -205,6 +206,7 @@ MODELS: dict[str, Row] = {
     "xlm-roberta-xl": Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
     "xlnet": Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
     "xmod": Row("xmod", "Xmod", ENCODER_LM),
+    "yoso": Row("yoso", "Yoso", ENCODER),
     "youtu": Row("mla", "Youtu", LM),
 }
 # Other names for a model type. What loads under such a name has the type's own in its configuration.
