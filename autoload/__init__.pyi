@@ -123,6 +123,7 @@ from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import perceiver as _models_perceiver
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
@@ -3883,6 +3884,35 @@ class OPTConfig(PreTrainedConfig):
     enable_bias: bool
     layer_norm_elementwise_affine: bool
 
+class PerceiverConfig(PreTrainedConfig):
+    num_latents: int
+    d_latents: int
+    d_model: int
+    num_blocks: int
+    num_self_attends_per_block: int
+    num_self_attention_heads: int
+    num_cross_attention_heads: int
+    qk_channels: Any
+    v_channels: Any
+    cross_attention_shape_for_attention: str
+    self_attention_widening_factor: int
+    cross_attention_widening_factor: int
+    hidden_act: str
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    use_query_residual: bool
+    vocab_size: int
+    max_position_embeddings: int
+    image_size: int
+    train_size: Any
+    num_frames: int
+    audio_samples_per_frame: int
+    samples_per_patch: int
+    output_shape: Any
+    output_num_channels: int
+    _label_trainable_num_channels: int
+
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6204,6 +6234,24 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
+
+class PerceiverModel(_Loads, _models_perceiver.Model):
+    config: PerceiverConfig
+
+class PerceiverForMaskedLM(_Loads, _models_perceiver.MaskedLM):
+    config: PerceiverConfig
+
+class PerceiverForSequenceClassification(_Loads, _models_perceiver.TextClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationLearned(_Loads, _models_perceiver.ImageClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationFourier(_Loads, _models_perceiver.FourierClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationConvProcessing(_Loads, _models_perceiver.ConvClassification):
+    config: PerceiverConfig
 
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig

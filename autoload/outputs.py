@@ -565,3 +565,36 @@ class LxmertForQuestionAnsweringOutput(ModelOutput):
     language_attentions: States = None
     vision_attentions: States = None
     cross_encoder_attentions: States = None
+
+
+@dataclass
+class PerceiverModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, latents, dim), and `logits` where there is a decoder."""
+
+    logits: Tensor | None = None
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverMaskedLMOutput(ModelOutput):
+    """`logits` (batch, all places, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverClassifierOutput(ModelOutput):
+    """`logits` (batch, labels)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None

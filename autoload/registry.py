@@ -172,6 +172,7 @@ MODELS: dict[str, Row] = {
     "olmoe": Row("moe", "Olmoe", LM),
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
@@ -214,6 +215,7 @@ ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
 # Further classes of a task, which a checkpoint's `architectures` choose; by the name that the family has for each.
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("funnel", "Model"): ("BaseModel",),
+    ("perceiver", "ImageClassification"): ("ImageClassificationFourier", "ImageClassificationConvProcessing"),
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
@@ -234,6 +236,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",

@@ -180,7 +180,7 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     for row, count in enumerate((0, 3, 5)):
         where = slice(None, count) if side == "left" else slice(mask.shape[-1] - count, None)
         mask[row, where] = 0
-    inputs["input_ids"] = inputs["input_ids"].masked_fill(mask == 0, theirs.config.pad_token_id or 0)
+    inputs["input_ids"] = inputs["input_ids"].masked_fill(mask == 0, getattr(theirs.config, "pad_token_id", None) or 0)
     with torch.no_grad():
         expected = theirs(**inputs, attention_mask=mask)
         found = ours(**inputs, attention_mask=mask)
