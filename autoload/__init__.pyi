@@ -81,6 +81,7 @@ from autoload.models import albert as _models_albert
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import big_bird as _models_big_bird
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -97,17 +98,20 @@ from autoload.models import electra as _models_electra
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
+from autoload.models import funnel as _models_funnel
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
+from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
@@ -116,11 +120,14 @@ from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import mra as _models_mra
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import perceiver as _models_perceiver
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
+from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -778,6 +785,34 @@ class BertGenerationConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class BigBirdConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    sep_token_id: int
+    attention_type: str
+    use_bias: bool
+    rescale_embeddings: bool
+    block_size: int
+    num_random_blocks: int
 
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
@@ -1800,6 +1835,32 @@ class FNetConfig(PreTrainedConfig):
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
 
+class FunnelConfig(PreTrainedConfig):
+    vocab_size: int
+    block_sizes: Any
+    block_repeats: Any
+    num_decoder_layers: int
+    d_model: int
+    n_head: int
+    d_head: int
+    d_inner: int
+    hidden_act: str
+    hidden_dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
+    initializer_std: Any
+    layer_norm_eps: float
+    pooling_type: str
+    attention_type: str
+    separate_cls: bool
+    truncate_seq: bool
+    pool_q_only: bool
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_attention_heads: int
+
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2691,6 +2752,26 @@ class HyperCLOVAXConfig(PreTrainedConfig):
     head_dim: Any
     use_post_norm: bool
 
+class IBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    quant_mode: bool
+    force_dequant: str
+
 class ImageGPTConfig(PreTrainedConfig):
     vocab_size: int
     n_positions: int
@@ -3068,6 +3149,39 @@ class LukeConfig(PreTrainedConfig):
     entity_emb_size: int
     use_entity_aware_attention: bool
     classifier_dropout: Any
+
+class LxmertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: Any
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    num_qa_labels: int
+    num_object_labels: int
+    num_attr_labels: int
+    l_layers: int
+    x_layers: int
+    r_layers: int
+    visual_feat_dim: int
+    visual_pos_dim: int
+    visual_loss_normalizer: float
+    task_matched: bool
+    task_mask_lm: bool
+    task_obj_predict: bool
+    task_qa: bool
+    visual_obj_loss: bool
+    visual_attr_loss: bool
+    visual_feat_loss: bool
 
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -3495,6 +3609,29 @@ class MptConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class MraConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    block_per_row: int
+    approx_mode: str
+    initial_prior_first_n_blocks: int
+    initial_prior_diagonal_n_blocks: int
+    add_cross_attention: bool
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3746,6 +3883,35 @@ class OPTConfig(PreTrainedConfig):
     init_std: float
     enable_bias: bool
     layer_norm_elementwise_affine: bool
+
+class PerceiverConfig(PreTrainedConfig):
+    num_latents: int
+    d_latents: int
+    d_model: int
+    num_blocks: int
+    num_self_attends_per_block: int
+    num_self_attention_heads: int
+    num_cross_attention_heads: int
+    qk_channels: Any
+    v_channels: Any
+    cross_attention_shape_for_attention: str
+    self_attention_widening_factor: int
+    cross_attention_widening_factor: int
+    hidden_act: str
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    use_query_residual: bool
+    vocab_size: int
+    max_position_embeddings: int
+    image_size: int
+    train_size: Any
+    num_frames: int
+    audio_samples_per_frame: int
+    samples_per_patch: int
+    output_shape: Any
+    output_num_channels: int
+    _label_trainable_num_channels: int
 
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
@@ -4613,6 +4779,31 @@ class XmodConfig(PreTrainedConfig):
     languages: Any
     default_language: Any
 
+class YosoConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_expectation: bool
+    hash_code_len: int
+    num_hash: int
+    conv_window: Any
+    use_fast_hash: bool
+    lsh_backward: bool
+    add_cross_attention: bool
+
 class YoutuConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4747,6 +4938,30 @@ class BertGenerationEncoder(_Loads, _models_bert.Model):
 
 class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
     config: BertGenerationConfig
+
+class BigBirdModel(_Loads, _models_big_bird.BigBirdModel):
+    config: BigBirdConfig
+
+class BigBirdForMaskedLM(_Loads, _models_big_bird.MaskedLM):
+    config: BigBirdConfig
+
+class BigBirdForSequenceClassification(_Loads, _models_big_bird.Classification):
+    config: BigBirdConfig
+
+class BigBirdForTokenClassification(_Loads, _models_big_bird.TokenLabels):
+    config: BigBirdConfig
+
+class BigBirdForQuestionAnswering(_Loads, _models_big_bird.Answer):
+    config: BigBirdConfig
+
+class BigBirdForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: BigBirdConfig
+
+class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
+    config: BigBirdConfig
+
+class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
+    config: BigBirdConfig
 
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig
@@ -5207,6 +5422,30 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
 
+class FunnelModel(_Loads, _models_funnel.Model):
+    config: FunnelConfig
+
+class FunnelForMaskedLM(_Loads, _models_funnel.MaskedLM):
+    config: FunnelConfig
+
+class FunnelForSequenceClassification(_Loads, _models_funnel.Classification):
+    config: FunnelConfig
+
+class FunnelForTokenClassification(_Loads, _models_funnel.TokenLabels):
+    config: FunnelConfig
+
+class FunnelForQuestionAnswering(_Loads, _models_funnel.Answer):
+    config: FunnelConfig
+
+class FunnelForMultipleChoice(_Loads, _models_funnel.Choice):
+    config: FunnelConfig
+
+class FunnelForPreTraining(_Loads, _models_electra.ElectraPreTraining):
+    config: FunnelConfig
+
+class FunnelBaseModel(_Loads, _models_funnel.BaseModel):
+    config: FunnelConfig
+
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
 
@@ -5486,6 +5725,24 @@ class HyperCLOVAXModel(_Loads, _models_decoder.Model):
 class HyperCLOVAXForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HyperCLOVAXConfig
 
+class IBertModel(_Loads, _models_ibert.QuantModel):
+    config: IBertConfig
+
+class IBertForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: IBertConfig
+
+class IBertForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: IBertConfig
+
+class IBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: IBertConfig
+
+class IBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: IBertConfig
+
+class IBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: IBertConfig
+
 class ImageGPTModel(_Loads, _models_gpt.ImageModel):
     config: ImageGPTConfig
 
@@ -5629,6 +5886,15 @@ class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
 
 class LukeForMultipleChoice(_Loads, _models_luke.Choice):
     config: LukeConfig
+
+class LxmertModel(_Loads, _models_lxmert.Model):
+    config: LxmertConfig
+
+class LxmertForPreTraining(_Loads, _models_lxmert.PreTraining):
+    config: LxmertConfig
+
+class LxmertForQuestionAnswering(_Loads, _models_lxmert.Answer):
+    config: LxmertConfig
 
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
@@ -5843,6 +6109,24 @@ class MptForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification)
 class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MptConfig
 
+class MraModel(_Loads, _models_mra.MraModel):
+    config: MraConfig
+
+class MraForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: MraConfig
+
+class MraForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: MraConfig
+
+class MraForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MraConfig
+
+class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MraConfig
+
+class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: MraConfig
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
@@ -5950,6 +6234,24 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
+
+class PerceiverModel(_Loads, _models_perceiver.Model):
+    config: PerceiverConfig
+
+class PerceiverForMaskedLM(_Loads, _models_perceiver.MaskedLM):
+    config: PerceiverConfig
+
+class PerceiverForSequenceClassification(_Loads, _models_perceiver.TextClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationLearned(_Loads, _models_perceiver.ImageClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationFourier(_Loads, _models_perceiver.FourierClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationConvProcessing(_Loads, _models_perceiver.ConvClassification):
+    config: PerceiverConfig
 
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig
@@ -6269,6 +6571,9 @@ class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
 class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
     config: TapasConfig
 
+class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
+    config: TapasConfig
+
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
 
@@ -6403,6 +6708,24 @@ class XmodForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class XmodForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: XmodConfig
+
+class YosoModel(_Loads, _models_bert.Model):
+    config: YosoConfig
+
+class YosoForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: YosoConfig
+
+class YosoForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: YosoConfig
+
+class YosoForTokenClassification(_Loads, _heads.TokenClassification):
+    config: YosoConfig
+
+class YosoForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: YosoConfig
+
+class YosoForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: YosoConfig
 
 class YoutuModel(_Loads, _models_decoder.Model):
     config: YoutuConfig

@@ -51,6 +51,7 @@ MODELS: dict[str, Row] = {
     "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
+    "big_bird": Row("big_bird", "BigBird", ENCODER + " CausalLM PreTraining" + TEXT),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
     "bitnet": Row("decoder_gated", "BitNet", LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
@@ -93,6 +94,7 @@ MODELS: dict[str, Row] = {
     "flex_olmo": Row("moe", "FlexOlmo", LM),
     "flint": Row("moe_windows", "Flint", LM),
     "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "funnel": Row("funnel", "Funnel", ENCODER + " PreTraining"),
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
@@ -128,6 +130,7 @@ MODELS: dict[str, Row] = {
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
     "hy_v3": Row("moe_sigmoid", "HYV3", LM),
     "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
+    "ibert": Row("ibert", "IBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "imagegpt": Row("gpt", "ImageGPT", "Model ImageClassification"),
     "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
     "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
@@ -143,6 +146,7 @@ MODELS: dict[str, Row] = {
     "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
+    "lxmert": Row("lxmert", "Lxmert", "Model PreTraining QuestionAnswering"),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mellum": Row("moe_windows", "Mellum", LM),
@@ -160,6 +164,7 @@ MODELS: dict[str, Row] = {
     "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
+    "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
@@ -172,6 +177,7 @@ MODELS: dict[str, Row] = {
     "olmoe": Row("moe", "Olmoe", LM),
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
@@ -196,7 +202,7 @@ MODELS: dict[str, Row] = {
     "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
-    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
+    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
@@ -207,10 +213,16 @@ MODELS: dict[str, Row] = {
     "xlm-roberta-xl": Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
     "xlnet": Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
     "xmod": Row("xmod", "Xmod", ENCODER_LM),
+    "yoso": Row("yoso", "Yoso", ENCODER),
     "youtu": Row("mla", "Youtu", LM),
 }
 # Other names for a model type. What loads under such a name has the type's own in its configuration.
 ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
+# Further classes of a task, which a checkpoint's `architectures` choose; by the name that the family has for each.
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("funnel", "Model"): ("BaseModel",),
+    ("perceiver", "ImageClassification"): ("ImageClassificationFourier", "ImageClassificationConvProcessing"),
+}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
@@ -221,6 +233,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("dpr", "Model"): "DPRQuestionEncoder",
     ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
     ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
+    ("funnel", "BaseModel"): "FunnelBaseModel",
     ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
     ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
     ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
@@ -230,6 +243,8 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
+    ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
     ("xlnet", "CausalLM"): "XLNetLMHeadModel",
@@ -317,6 +332,12 @@ def tasks_of(model_type: str) -> dict[str, str]:
     """Each task of a built-in model type, and the task whose class it gives."""
     pairs = (part.partition("=") for part in MODELS[model_type].tasks.split())
     return {task: same or task for task, _, same in pairs}
+
+
+def classes_of(model_type: str) -> list[str]:
+    """The tasks of a type that have a class of their own, and the further classes of a task."""
+    further = (name for (owner, _), names in CHOICES.items() if owner == model_type for name in names)
+    return [*dict.fromkeys(tasks_of(model_type).values()), *further]
 
 
 def class_name(model_type: str, task: str) -> str:
@@ -413,6 +434,9 @@ def class_for(config: Any, task: str) -> type:
     model_type = getattr(config, "model_type", "")
     if model_type not in _registered and model_type not in MODELS:
         raise _no_head(model_type or type(config).__name__, task, [], [])
+    for other in CHOICES.get((model_type, task), ()) if model_type not in _registered else ():
+        if class_name(model_type, other) in (getattr(config, "architectures", None) or ()):
+            return _built_in(model_type, other)
     try:
         return resolve(model_type, task)
     except TaskError as e:
@@ -450,7 +474,8 @@ def _built_in(model_type: str, task: str) -> type:
                 "variant": variant,
                 **variant.members,
             }
-            if task != "Model" and "Model" in tasks_of(model_type):
+            headless = ("Model", *CHOICES.get((model_type, "Model"), ()))
+            if task not in headless and "Model" in tasks_of(model_type):
                 members["base_class"] = _built_in(model_type, "Model")
             _classes[key] = type(name, (head,), members)
         return _classes[key]
@@ -463,7 +488,7 @@ def find_name(name: str) -> Any:
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
-        for task in tasks_of(model_type).values():
+        for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
@@ -485,7 +510,7 @@ def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
     for model_type in _owners():
-        for task in dict.fromkeys(tasks_of(model_type).values()):
+        for task in classes_of(model_type):
             name = class_name(model_type, task)
             if name not in seen:
                 seen.add(name)
