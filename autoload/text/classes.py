@@ -441,7 +441,7 @@ RECIPES: dict[str, Recipe] = {
     "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
     "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
     "RemBertTokenizer": ALBERT._replace(
-        build="sentencepiece:plain",
+        build="sentencepiece:rembert",
         files={"vocab_file": "sentencepiece.model"},
         defaults={"do_lower_case": False, "keep_accents": True},
     ),
