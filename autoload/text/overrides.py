@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 
 from autoload.errors import CorruptFile
 from autoload.text import templates
@@ -64,6 +64,21 @@ def prefix_once(rust: Tokenizer) -> None:
         return
     rust.normalizer = normalizers.Sequence(kept)
     rust.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="first", split=False)
+
+
+def split_as_tekken(rust: Tokenizer) -> None:
+    """Split texts as Mistral's tekken vocabularies were made; some of their first conversions carry another split."""
+    from autoload.text.tiktoken import TEKKEN_SPLIT
+
+    before = rust.pre_tokenizer
+    split = pre_tokenizers.Split(Regex(TEKKEN_SPLIT), "isolated")
+    if isinstance(before, pre_tokenizers.Sequence):
+        before[0] = split
+        rust.pre_tokenizer = before
+    elif before is not None:
+        spelled = isinstance(before, pre_tokenizers.ByteLevel)
+        rest = before if spelled else pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        rust.pre_tokenizer = pre_tokenizers.Sequence([split, rest])
 
 
 def _set_prefix(rust: Tokenizer, value: bool) -> None:
@@ -146,7 +161,7 @@ def _set_flag(rust: Tokenizer, key: str, value: bool) -> None:
             rust.post_processor = after
 
 
-def _change(state: dict[str, Any], kind: str, key: str, value: bool) -> bool:
+def _change(state: dict[str, Any], kind: str, key: str, value: bool | str) -> bool:
     """Set a key in all parts of a kind; whether that changed anything."""
     changed = False
     for part in _parts(state):

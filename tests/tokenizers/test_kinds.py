@@ -346,3 +346,21 @@ def test_control_pieces_are_listed_as_special() -> None:
     ]
     tekken = load("tekken/mistral_nemo")
     assert "[INST]" in tekken.all_special_tokens
+
+
+@needs_shared
+def test_the_split_of_mistrals_first_conversions_can_be_mended(tmp_path: Path, caplog: Any) -> None:
+    right, text = load("tekken/mistral_nemo", mistral_format=False), "HelloWorld camelCase 'twas"
+    right.save_pretrained(tmp_path)
+    pipeline = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    pipeline["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\p{L}+|\p{N}|[^\p{L}\p{N}]+"}
+    config = {"model_type": "mistral", "transformers_version": "4.57.0"}
+    repository(tmp_path, config__json=config, tokenizer__json=pipeline)
+    ids = right(text)["input_ids"]
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] != ids and "fix_mistral_regex" in caplog.text
+    caplog.clear()
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=True)(text)["input_ids"] == ids
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=False)(text)["input_ids"] != ids
+    repository(tmp_path, config__json={**config, "model_type": "llama"})
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=True)(text)["input_ids"] != ids
+    assert not caplog.text
