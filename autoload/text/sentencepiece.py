@@ -53,6 +53,13 @@ def rembert(files: Files, settings: Settings) -> Tokenizer:
     return pipeline(model, scores(model), model.unk_id, before=before)
 
 
+def unnamed(files: Files, settings: Settings) -> Tokenizer:
+    """Reformer: the model as it is, without names for tokens that only the model names."""
+    model = _model(files, settings)
+    list_control(model, settings)
+    return pipeline(model, scores(model), model.unk_id)
+
+
 def name_defaults(model: SentencePieceModel, settings: Settings) -> None:
     """Name the tokens that the model itself names, where nobody else does."""
     for name, index in (("unk", model.unk_id), ("bos", model.bos_id), ("eos", model.eos_id), ("pad", model.pad_id)):
@@ -286,6 +293,7 @@ def albert(files: Files, settings: Settings) -> Tokenizer:
 
 def xlnet(files: Files, settings: Settings) -> Tokenizer:
     """XLNet: plain quotes, no accents, word by word."""
+    list_control(read_model(files["vocab_file"]), settings)
     return _word_by_word(files, settings, lower=settings.get("do_lower_case", False))
 
 
