@@ -14,7 +14,7 @@ from autoload.text.unsupported import refusal
 
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
-           "adapter_kwargs", "fix_mistral_regex")  # fmt: skip
+           "adapter_kwargs")  # fmt: skip
 BASE_NAMES = {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend",
               "SentencePieceBackend", "PreTrainedTokenizerBase"}  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib import import_module
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from autoload.errors import ConfigError, CorruptFile, FileError, MissingFile, TokenizerError, reading
-from autoload.hub import Files
+from autoload.hub import Files, read_json
 from autoload.text import overrides, templates
 from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
 
+log = logging.getLogger("autoload.text")
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_map_file", "tokenizer_file", "backend",
                 "is_local", "local_files_only", "added_tokens_decoder", "name_or_path", "vocab_file",
                 "merges_file", "use_fast")  # fmt: skip
+MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
+LARGE = 100_000  # tokens; Mistral's vocabularies of that size are tekken's
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -41,7 +45,29 @@ def load(cls: type, files: Files, config: dict[str, Any], given: dict[str, Any],
         for key in ("add_bos_token", "add_eos_token"):  # the file's own template holds them
             if key not in given:
                 settings.pop(key, None)
-    return cls._from_files(files, with_json, settings, given)
+    tokenizer = cls._from_files(files, with_json, settings, given)
+    if with_json is not None and tokenizer.vocab_size > LARGE:
+        mend_split(tokenizer, files, settings.get("fix_mistral_regex"))
+    return tokenizer
+
+
+def mend_split(tokenizer: Any, files: Files, wanted: bool | None) -> None:
+    """Some tokenizer.json files of Mistral's models split texts in a wrong way; mended where asked for."""
+    model = files.json("config.json")
+    if not isinstance(model, dict) or model.get("model_type") not in MISTRAL_TYPES:
+        return
+    version = str(model.get("transformers_version") or "0").partition(".")[0]
+    if version.isdigit() and int(version) >= 5:
+        return
+    if wanted:
+        overrides.split_as_tekken(tokenizer._rust)
+        tokenizer._changed()
+    elif wanted is None:
+        log.warning(
+            "%s: this model type's older tokenizer.json files split texts otherwise than the model was trained on; "
+            "pass fix_mistral_regex=True to mend that, or False to keep it without this notice.",
+            files.where,
+        )
 
 
 def read_settings(files: Files, config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -177,12 +203,29 @@ def read_pipeline(path: str) -> Tokenizer:
         CorruptFile: it cannot be parsed, or its template names ids that the vocabulary lacks.
     """
     with reading(path, "tokenizer", remedy="Fetch it again."):
-        rust = Tokenizer.from_file(path)
+        try:
+            rust = Tokenizer.from_file(path)
+        except Exception as e:
+            raise _wrong_id(path) or e from e
         overrides.check_template(rust, path)
     unknown = getattr(rust.model, "unk_token", None)
     if unknown is not None and rust.token_to_id(unknown) is None:
         raise CorruptFile(f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=path)
     return rust
+
+
+def _wrong_id(path: Path) -> CorruptFile | None:
+    """The error for an id in a vocabulary that is no id; the pipeline's own error names a column of the file."""
+    try:
+        data = read_json(path)
+    except CorruptFile:  # no JSON at all, which the pipeline's own error says
+        return None
+    model = data.get("model") if isinstance(data, dict) else None
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    for token, index in vocab.items() if isinstance(vocab, dict) else ():
+        if type(index) is not int or not 0 <= index < 1 << 32:
+            return CorruptFile(f"{path}: model.vocab[{token!r}] is {index!r}, expected an id.", path=str(path))
+    return None
 
 
 def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
