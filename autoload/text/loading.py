@@ -214,7 +214,7 @@ def read_pipeline(path: str) -> Tokenizer:
     return rust
 
 
-def _wrong_id(path: Path) -> CorruptFile | None:
+def _wrong_id(path: str) -> CorruptFile | None:
     """The error for an id in a vocabulary that is no id; the pipeline's own error names a column of the file."""
     try:
         data = read_json(path)
@@ -224,7 +224,7 @@ def _wrong_id(path: Path) -> CorruptFile | None:
     vocab = model.get("vocab") if isinstance(model, dict) else None
     for token, index in vocab.items() if isinstance(vocab, dict) else ():
         if type(index) is not int or not 0 <= index < 1 << 32:
-            return CorruptFile(f"{path}: model.vocab[{token!r}] is {index!r}, expected an id.", path=str(path))
+            return CorruptFile(f"{path}: model.vocab[{token!r}] is {index!r}, expected an id.", path=path)
     return None
 
 
