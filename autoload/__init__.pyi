@@ -78,6 +78,7 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
@@ -120,6 +121,7 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
+from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
@@ -703,6 +705,40 @@ class AXK1Config(PreTrainedConfig):
     n_routed_experts: int
     mlp_layer_types: Any
     num_local_experts: int
+
+class BartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    id2label: Any
+    label2id: Any
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
@@ -4708,6 +4744,21 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
+
+class BartModel(_Loads, _models_bart.Model):
+    config: BartConfig
+
+class BartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BartConfig
+
+class BartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BartConfig
+
+class BartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BartConfig
+
+class BartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BartConfig
 
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig

@@ -38,7 +38,9 @@ ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
 DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
+SEQ2SEQ = "Model Seq2SeqLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+BART = SEQ2SEQ + " CausalLM SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -48,6 +50,7 @@ MODELS: dict[str, Row] = {
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
     "aria_text": Row("moe_wirings", "AriaText", LM),
     "axk1": Row("mla", "AXK1", LM_ST),
+    "bart": Row("bart", "Bart", BART),
     "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
@@ -230,6 +233,9 @@ IRREGULAR: dict[tuple[str, str], str] = {
 }
 # fmt: on
 
+# What a class name ends with, where it is not "For" and the task.
+SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
+
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {
     "Model": "hidden states, without a head",
@@ -315,7 +321,7 @@ def tasks_of(model_type: str) -> dict[str, str]:
 def class_name(model_type: str, task: str) -> str:
     """Name of the class for a task, as in the reference: LlamaForCausalLM."""
     prefix = MODELS[model_type].prefix
-    return IRREGULAR.get((model_type, task)) or (prefix + "Model" if task == "Model" else f"{prefix}For{task}")
+    return IRREGULAR.get((model_type, task)) or prefix + SUFFIXES.get(task, f"For{task}")
 
 
 def known_types() -> list[str]:
