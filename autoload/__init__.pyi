@@ -856,6 +856,69 @@ class BitNetConfig(PreTrainedConfig):
     attention_dropout: float
     attention_bias: bool
 
+class BlenderbotConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    encoder_no_repeat_ngram_size: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class BlenderbotSmallConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class BloomConfig(PreTrainedConfig):
     layer_norm_epsilon: float
     initializer_range: float
@@ -3105,6 +3168,68 @@ class LukeConfig(PreTrainedConfig):
     use_entity_aware_attention: bool
     classifier_dropout: Any
 
+class M2M100Config(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class MarianConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    decoder_vocab_size: Any
+    share_encoder_decoder_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3129,6 +3254,38 @@ class MarkupLMConfig(PreTrainedConfig):
     max_depth: int
     use_cache: bool
     classifier_dropout: Any
+
+class MBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: Any
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class MegatronBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -3783,6 +3940,36 @@ class OPTConfig(PreTrainedConfig):
     enable_bias: bool
     layer_norm_elementwise_affine: bool
 
+class PegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3875,6 +4062,38 @@ class PhimoeConfig(PreTrainedConfig):
     router_jitter_noise: float
     input_jitter_noise: float
     lm_head_bias: bool
+
+class PLBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    initializer_range: float
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -4382,6 +4601,34 @@ class TapasConfig(PreTrainedConfig):
     aggregation_labels: Any
     no_aggregation_label_index: Any
 
+class TrOCRConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    activation_function: str
+    max_position_embeddings: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    decoder_start_token_id: int
+    init_std: float
+    decoder_layerdrop: float
+    use_cache: bool
+    scale_embedding: bool
+    use_learned_position_embeddings: bool
+    layernorm_embedding: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    cross_attention_hidden_size: Any
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4816,6 +5063,24 @@ class BitNetModel(_Loads, _models_decoder.Model):
 
 class BitNetForCausalLM(_Loads, _models_decoder.CausalLM):
     config: BitNetConfig
+
+class BlenderbotModel(_Loads, _models_bart.Model):
+    config: BlenderbotConfig
+
+class BlenderbotForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotConfig
+
+class BlenderbotForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotConfig
+
+class BlenderbotSmallModel(_Loads, _models_bart.Model):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotSmallConfig
 
 class BloomModel(_Loads, _models_gpt_alibi.BloomModel):
     config: BloomConfig
@@ -5681,6 +5946,21 @@ class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
 class LukeForMultipleChoice(_Loads, _models_luke.Choice):
     config: LukeConfig
 
+class M2M100Model(_Loads, _models_bart.Model):
+    config: M2M100Config
+
+class M2M100ForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: M2M100Config
+
+class MarianModel(_Loads, _models_bart.MarianModel):
+    config: MarianConfig
+
+class MarianMTModel(_Loads, _models_bart.MarianLM):
+    config: MarianConfig
+
+class MarianForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MarianConfig
+
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
 
@@ -5692,6 +5972,21 @@ class MarkupLMForTokenClassification(_Loads, _heads.TokenClassification):
 
 class MarkupLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: MarkupLMConfig
+
+class MBartModel(_Loads, _models_bart.Model):
+    config: MBartConfig
+
+class MBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MBartConfig
+
+class MBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MBartConfig
+
+class MBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MBartConfig
+
+class MBartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MBartConfig
 
 class MegatronBertModel(_Loads, _models_bert.Model):
     config: MegatronBertConfig
@@ -6002,6 +6297,15 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
 
+class PegasusModel(_Loads, _models_bart.Model):
+    config: PegasusConfig
+
+class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PegasusConfig
+
+class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PegasusConfig
+
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig
 
@@ -6046,6 +6350,18 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
+
+class PLBartModel(_Loads, _models_bart.Model):
+    config: PLBartConfig
+
+class PLBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PLBartConfig
+
+class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PLBartConfig
+
+class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: PLBartConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -6319,6 +6635,9 @@ class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
 
 class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
     config: TapasConfig
+
+class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
+    config: TrOCRConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

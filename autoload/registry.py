@@ -39,8 +39,9 @@ ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
 DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
 SEQ2SEQ = "Model Seq2SeqLM"
+SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
-BART = SEQ2SEQ + " CausalLM SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
+BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -56,6 +57,8 @@ MODELS: dict[str, Row] = {
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
     "bitnet": Row("decoder_gated", "BitNet", LM),
+    "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),
+    "blenderbot-small": Row("bart", "BlenderbotSmall", SEQ2SEQ_LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
@@ -143,7 +146,10 @@ MODELS: dict[str, Row] = {
     "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
+    "m2m_100": Row("bart", "M2M100", SEQ2SEQ),
+    "marian": Row("bart", "Marian", SEQ2SEQ_LM),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "mbart": Row("bart", "MBart", SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mellum": Row("moe_windows", "Mellum", LM),
     "mimo_v2_flash": Row("moe_attention", "MiMoV2Flash", LM),
@@ -170,10 +176,12 @@ MODELS: dict[str, Row] = {
     "olmoe": Row("moe", "Olmoe", LM),
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
     "phimoe": Row("moe_wirings", "Phimoe", LM_S),
+    "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
@@ -194,6 +202,7 @@ MODELS: dict[str, Row] = {
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
+    "trocr": Row("bart", "TrOCR", "CausalLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
@@ -225,6 +234,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
+    ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",

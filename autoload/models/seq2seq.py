@@ -135,6 +135,8 @@ class Encoder(Stack):
 class Decoder(Stack):
     """Writes the target, looking back at it and at the encoder's states."""
 
+    empty_cross_attentions: ClassVar[bool] = True  # given, without entries, where there is no encoder
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -172,7 +174,8 @@ class Decoder(Stack):
         past = cache.get_seq_length() if cache is not None else 0
         context = self.context(cache, output_attentions, output_hidden_states, encoder=encoder_hidden_states)
         context.encoder_mask = encoder_mask(encoder_attention_mask)
-        context.cross_attentions = [] if context.attentions is not None else None
+        looks = encoder_hidden_states is not None or self.empty_cross_attentions
+        context.cross_attentions = [] if context.attentions is not None and looks else None
         context.masks = self.make_masks(attention_mask, x, cache, past)
         x, seen = self.run_layers(self.embed(x, input_ids, past), context)
         out = BaseModelOutputWithPastAndCrossAttentions(
@@ -225,7 +228,6 @@ class Model(EncoderDecoder):
         self.make_tables(config, spec)
         self.encoder = self.encoder_class(config, spec)
         self.decoder = self.decoder_class(config, spec)
-        self._no_split_modules = sorted({type(layer).__name__ for part in self.sides for layer in part.layers})
 
     def make_tables(self, config: Any, spec: Any) -> None:
         """The table of tokens that both sides share."""

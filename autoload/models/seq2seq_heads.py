@@ -255,7 +255,8 @@ class DecoderLM(PreTrainedModel):
         config.is_decoder, config.is_encoder_decoder = True, False
         super().__init__(config)
         self.model = DecoderWrapper(config, self.decoder_class(config, self.variant.spec(config)))
-        self.add_module(self.output_path, nn.Linear(config.hidden_size, config.vocab_size, bias=False))
+        table = self.get_input_embeddings()
+        self.add_module(self.output_path, nn.Linear(config.hidden_size, table.num_embeddings, bias=False))
         self.read_from = {f"model.{self.model.embeddings_path}.weight": "model.shared.weight"}
 
     def can_generate(self) -> bool:

@@ -78,8 +78,9 @@ def reference_model(case: Case, task: str) -> Any:
 def perturb(model: torch.nn.Module) -> None:
     """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
     generator = torch.Generator().manual_seed(2)
+    unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()  # made anew at each load
     with torch.no_grad():
-        for p in model.parameters():
+        for p in (p for name, p in model.named_parameters() if name not in unsaved):
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
         saved = model.state_dict().keys()
         for name, buffer in model.named_buffers():

@@ -15,7 +15,15 @@ from autoload.errors import ArgumentError, ConfigError
 from autoload.loading import Weights
 from autoload.outputs import BaseModelOutput
 from tests.parity.cases import all_cases
-from tests.parity.harness import Case, assert_close, encodes, inputs_for, load_ours, reference_model
+from tests.parity.harness import (
+    Case,
+    assert_close,
+    encodes,
+    inputs_for,
+    load_ours,
+    reference_class,
+    reference_model,
+)
 
 CASES = [case for case in all_cases() if "Seq2SeqLM" in registry.tasks_of(case.model_type) and encodes(case)]
 CASES = [case for case in CASES if not case.tasks or "Seq2SeqLM" in case.tasks]
@@ -46,7 +54,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
             with torch.no_grad():
                 for name, p in theirs.named_parameters():
                     if p.dim() == 2 and "embed" not in name and "shared" not in name:
-                        p.mul_(4)
+                        p.mul_(16 if "encoder_attn" in name else 4)
             theirs.save_pretrained(directory)
             kept[str(case)] = autoload.AutoModelForSeq2SeqLM.from_pretrained(directory), theirs
         return kept[str(case)]
@@ -211,6 +219,53 @@ def test_half_a_file(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     whole = theirs.state_dict()
     for name, tensor in ours.state_dict().items():
         assert torch.equal(tensor, whole[name]), name
+
+
+ALONE = [
+    case
+    for case in all_cases()
+    if registry.MODELS[case.model_type].family == "bart"
+    and "CausalLM" in registry.tasks_of(case.model_type)
+    and (not case.tasks or "CausalLM" in case.tasks)
+]
+
+
+@pytest.mark.parametrize("case", ALONE, ids=str)
+def test_decoder_looks_at_given_states(case: Case, tmp_path: Path) -> None:
+    """The decoder alone beside someone else's encoder: scores, weights, and steps whose cross keys are kept."""
+    theirs, ours = reference_model(case, "CausalLM"), load_ours(case, "CausalLM", tmp_path)
+    generator = torch.Generator().manual_seed(6)
+    width = case.config.get("cross_attention_hidden_size") or case.config["d_model"]
+    ids = inputs_for(case, "CausalLM", seq=6)["input_ids"]
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
+    source = dict(encoder_hidden_states=torch.randn(3, 5, width, generator=generator), encoder_attention_mask=mask)
+    kernel = theirs.config._attn_implementation
+    theirs.set_attn_implementation("eager")
+    with torch.no_grad():
+        expected = theirs(ids, **source, output_attentions=True, use_cache=False)
+        found = ours(ids, **source, output_attentions=True, use_cache=False)
+        first = ours(ids[:, :4], **source, use_cache=True)
+        rest = ours(ids[:, 4:], **source, past_key_values=first.past_key_values)
+    theirs.set_attn_implementation(kernel)
+    assert [*found] == [*expected]
+    for name in expected:
+        assert_close(found[name], expected[name], case.tolerance, name)
+    assert_close(torch.cat([first.logits, rest.logits], 1), found.logits, 2e-5, "steps")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_computed_positions(case: Case) -> None:
+    """A fresh model has the positions that the reference computes."""
+    from transformers import CONFIG_MAPPING
+
+    theirs = reference_class(case.model_type, "Model")(CONFIG_MAPPING[case.model_type](**case.config))
+    ours = registry.resolve(case.model_type, "Model")._from_config(
+        autoload.AutoConfig.for_model(case.model_type, **case.config)
+    )
+    for name, p in theirs.named_parameters():
+        if not p.requires_grad:
+            torch.testing.assert_close(ours.get_parameter(name), p, atol=1e-6, rtol=1e-6)
+            assert not ours.get_parameter(name).requires_grad
 
 
 def test_what_is_refused() -> None:
