@@ -166,6 +166,7 @@ MODELS: dict[str, Row] = {
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
+    "mvp": Row("bart", "Mvp", BART),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),

@@ -66,6 +66,11 @@ CONFIGS = {
         ),
         aliases=NAMES | dict(initializer_range="init_std"),
     ),
+    "mvp": ConfigSpec(
+        without(BART, "forced_eos_token_id")
+        | dict(vocab_size=50267, use_prompt=False, prompt_length=100, prompt_mid_dim=800),
+        aliases=NAMES,
+    ),
     "blenderbot": ConfigSpec(
         PLAIN
         | dict(

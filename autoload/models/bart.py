@@ -265,13 +265,17 @@ class BlenderbotSmallDecoder(Decoder):
         return self.dropout(self.layernorm_embedding(x) + self.places(x, input_ids, past))
 
 
-# -- trocr
+# -- mvp, trocr
 
 
-class TrOCRDecoder(Decoder):
-    """Looks at an image's vectors, which may have another width."""
+class MvpDecoder(Decoder):
+    """Gives no cross-attention weights where there is no encoder."""
 
     empty_cross_attentions = False
+
+
+class TrOCRDecoder(MvpDecoder):
+    """Looks at an image's vectors, which may have another width."""
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config, spec)
@@ -305,6 +309,9 @@ VARIANTS = {
         lambda c: Spec(positions=Sinusoids, scaled_table=False, embedding_norm=False),
         heads={"Model": MarianModel, "Seq2SeqLM": MarianLM},
         members={"decoder_class": MarianDecoder, "computed": COMPUTED},
+    ),
+    "mvp": Variant(  # prompts are never made: the reference's model leaves them out too
+        lambda c: Spec(scaled_table=False), members={"denoises": True, "decoder_class": MvpDecoder}
     ),
     "m2m_100": Variant(
         lambda c: Spec(padded_from=c.pad_token_id, positions=fixed, **PRE_NORM),

@@ -106,6 +106,26 @@ def test_encoder_runs_once(case: Case, loaded: Any) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+def test_given_embeddings(case: Case, loaded: Any) -> None:
+    """Vectors in place of tokens, on both sides."""
+    if "embeddings" in case.skip:
+        pytest.skip(case.skip["embeddings"])
+    ours, theirs = loaded(case)
+    generator = torch.Generator().manual_seed(7)
+    size = ours.get_input_embeddings().embedding_dim
+    given = dict(
+        inputs_embeds=torch.randn(2, 6, size, generator=generator),
+        decoder_inputs_embeds=torch.randn(2, 4, size, generator=generator),
+        attention_mask=torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),
+    )
+    with torch.no_grad():
+        assert_close(ours(**given).logits, theirs(**given).logits, case.tolerance, "logits")
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    table, other = ours.get_input_embeddings(), theirs.get_input_embeddings()
+    assert_close(table(ids), other(ids), case.tolerance, "table")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_cached_steps(case: Case, loaded: Any) -> None:
     """A first pass and single steps give the scores of the full pass; the encoder's keys and values are made once."""
     ours, theirs = loaded(case)

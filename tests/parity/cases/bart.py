@@ -42,6 +42,7 @@ CASES = [
     Case("bart", TINY | dict(scale_embedding=False, tie_word_embeddings=False), skip=COUNTS, label="untied"),
     Case("mbart", TINY, skip=COUNTS),
     Case("plbart", TINY | dict(scale_embedding=False), skip=COUNTS),
+    Case("mvp", TINY, skip=COUNTS),
     Case("blenderbot", TINY, skip=COUNTS),
     Case("blenderbot-small", TINY, skip=COUNTS),
     Case("pegasus", TINY, skip=COUNTS),
