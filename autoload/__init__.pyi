@@ -78,6 +78,7 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
@@ -117,7 +118,12 @@ from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
+from autoload.models import moe_blocks as _models_moe_blocks
+from autoload.models import moe_dbrx as _models_moe_dbrx
+from autoload.models import moe_doge as _models_moe_doge
+from autoload.models import moe_mrope as _models_moe_mrope
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
+from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
@@ -126,6 +132,7 @@ from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
+from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
@@ -711,6 +718,40 @@ class AXK1Config(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
 
+class BartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    id2label: Any
+    label2id: Any
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -854,6 +895,69 @@ class BitNetConfig(PreTrainedConfig):
     rope_parameters: Any
     attention_dropout: float
     attention_bias: bool
+
+class BlenderbotConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    encoder_no_repeat_ngram_size: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class BlenderbotSmallConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class BloomConfig(PreTrainedConfig):
     layer_norm_epsilon: float
@@ -1203,6 +1307,29 @@ class Data2VecTextConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class DbrxConfig(PreTrainedConfig):
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    d_model: int
+    n_heads: int
+    n_layers: int
+    max_seq_len: int
+    vocab_size: int
+    resid_pdrop: float
+    emb_pdrop: float
+    attn_config: Any
+    ffn_config: Any
+    use_cache: bool
+    initializer_range: float
+    output_router_logits: bool
+    rope_parameters: Any
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+
 class DebertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1404,6 +1531,36 @@ class DistilBertConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+
+class DogeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    hidden_dropout: float
+    mlp_bias: bool
+    sliding_window: Any
+    keep_window_size: int
+    is_moe: bool
+    num_experts: int
+    num_experts_per_tok: int
+    norm_topk_prob: bool
 
 class Dots1Config(PreTrainedConfig):
     vocab_size: int
@@ -2146,6 +2303,38 @@ class Glm4MoeLiteConfig(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
     head_dim: int
+
+class Glm4vMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_shared_experts: int
+    n_routed_experts: int
+    first_k_dense_replace: int
+    router_aux_loss_coef: float
+    num_local_experts: int
 
 class Glm4vTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -3183,6 +3372,68 @@ class LxmertConfig(PreTrainedConfig):
     visual_attr_loss: bool
     visual_feat_loss: bool
 
+class M2M100Config(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class MarianConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    decoder_vocab_size: Any
+    share_encoder_decoder_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3207,6 +3458,38 @@ class MarkupLMConfig(PreTrainedConfig):
     max_depth: int
     use_cache: bool
     classifier_dropout: Any
+
+class MBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: Any
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class MegatronBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -3354,6 +3637,45 @@ class MiniMaxM2Config(PreTrainedConfig):
     num_experts_per_tok: int
     num_local_experts: int
     router_jitter_noise: float
+    num_experts: int
+
+class MiniMaxM3VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    dense_intermediate_size: int
+    shared_intermediate_size: int
+    routed_scaling_factor: float
+    rotary_dim: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    mlp_layer_types: Any
+    index_n_heads: int
+    index_head_dim: int
+    index_block_size: int
+    index_topk_blocks: int
+    index_local_blocks: int
+    layer_types: Any
     num_experts: int
 
 class MinistralConfig(PreTrainedConfig):
@@ -3660,6 +3982,76 @@ class MuseGlimmerTextConfig(PreTrainedConfig):
     post_norm_eps: float
     layer_rope_theta: Any
 
+class MuseSparkTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    qk_scale_factor: float
+    output_multiplier: float
+    post_norm_eps: float
+    layer_rope_theta: Any
+    moe_intermediate_size: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    moe_hidden_size: int
+    mlp_layer_types: Any
+    residual_gate_temperature: float
+    output_router_logits: bool
+
+class MvpConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    use_prompt: bool
+    prompt_length: int
+    prompt_mid_dim: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class NanoChatConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3884,6 +4276,36 @@ class OPTConfig(PreTrainedConfig):
     enable_bias: bool
     layer_norm_elementwise_affine: bool
 
+class PegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class PerceiverConfig(PreTrainedConfig):
     num_latents: int
     d_latents: int
@@ -4005,6 +4427,38 @@ class PhimoeConfig(PreTrainedConfig):
     router_jitter_noise: float
     input_jitter_noise: float
     lm_head_bias: bool
+
+class PLBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    initializer_range: float
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -4160,6 +4614,35 @@ class Qwen3MoeConfig(PreTrainedConfig):
     moe_intermediate_size: int
     num_experts_per_tok: int
     num_local_experts: int
+    num_experts: int
+
+class Qwen3VLMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    decoder_sparse_step: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    mlp_only_layers: Any
+    head_dim: Any
     num_experts: int
 
 class Qwen3VLTextConfig(PreTrainedConfig):
@@ -4511,6 +4994,34 @@ class TapasConfig(PreTrainedConfig):
     disable_per_token_loss: bool
     aggregation_labels: Any
     no_aggregation_label_index: Any
+
+class TrOCRConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    activation_function: str
+    max_position_embeddings: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    decoder_start_token_id: int
+    init_std: float
+    decoder_layerdrop: float
+    use_cache: bool
+    scale_embedding: bool
+    use_learned_position_embeddings: bool
+    layernorm_embedding: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    cross_attention_hidden_size: Any
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
@@ -4900,6 +5411,21 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
+class BartModel(_Loads, _models_bart.Model):
+    config: BartConfig
+
+class BartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BartConfig
+
+class BartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BartConfig
+
+class BartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BartConfig
+
+class BartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BartConfig
+
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
 
@@ -4980,6 +5506,24 @@ class BitNetModel(_Loads, _models_decoder.Model):
 
 class BitNetForCausalLM(_Loads, _models_decoder.CausalLM):
     config: BitNetConfig
+
+class BlenderbotModel(_Loads, _models_bart.Model):
+    config: BlenderbotConfig
+
+class BlenderbotForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotConfig
+
+class BlenderbotForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotConfig
+
+class BlenderbotSmallModel(_Loads, _models_bart.Model):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotSmallConfig
 
 class BloomModel(_Loads, _models_gpt_alibi.BloomModel):
     config: BloomConfig
@@ -5134,6 +5678,12 @@ class Data2VecTextForMultipleChoice(_Loads, _heads.MultipleChoice):
 class Data2VecTextForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: Data2VecTextConfig
 
+class DbrxModel(_Loads, _models_moe_dbrx.DbrxModel):
+    config: DbrxConfig
+
+class DbrxForCausalLM(_Loads, _models_moe_dbrx.DbrxCausalLM):
+    config: DbrxConfig
+
 class DebertaModel(_Loads, _models_bert.Model):
     config: DebertaConfig
 
@@ -5223,6 +5773,15 @@ class DistilBertForQuestionAnswering(_Loads, _models_distilbert.DistilQuestionAn
 
 class DistilBertForMultipleChoice(_Loads, _models_distilbert.DistilMultipleChoice):
     config: DistilBertConfig
+
+class DogeModel(_Loads, _models_moe_doge.DogeModel):
+    config: DogeConfig
+
+class DogeForCausalLM(_Loads, _models_moe_doge.DogeCausalLM):
+    config: DogeConfig
+
+class DogeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DogeConfig
 
 class Dots1Model(_Loads, _models_moe.Model):
     config: Dots1Config
@@ -5532,6 +6091,9 @@ class Glm4MoeLiteModel(_Loads, _models_moe.Model):
 
 class Glm4MoeLiteForCausalLM(_Loads, _models_moe.CausalLM):
     config: Glm4MoeLiteConfig
+
+class Glm4vMoeTextModel(_Loads, _models_moe_mrope.AxisModel):
+    config: Glm4vMoeTextConfig
 
 class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: Glm4vTextConfig
@@ -5896,6 +6458,21 @@ class LxmertForPreTraining(_Loads, _models_lxmert.PreTraining):
 class LxmertForQuestionAnswering(_Loads, _models_lxmert.Answer):
     config: LxmertConfig
 
+class M2M100Model(_Loads, _models_bart.Model):
+    config: M2M100Config
+
+class M2M100ForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: M2M100Config
+
+class MarianModel(_Loads, _models_bart.MarianModel):
+    config: MarianConfig
+
+class MarianMTModel(_Loads, _models_bart.MarianLM):
+    config: MarianConfig
+
+class MarianForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MarianConfig
+
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
 
@@ -5907,6 +6484,21 @@ class MarkupLMForTokenClassification(_Loads, _heads.TokenClassification):
 
 class MarkupLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: MarkupLMConfig
+
+class MBartModel(_Loads, _models_bart.Model):
+    config: MBartConfig
+
+class MBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MBartConfig
+
+class MBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MBartConfig
+
+class MBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MBartConfig
+
+class MBartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MBartConfig
 
 class MegatronBertModel(_Loads, _models_bert.Model):
     config: MegatronBertConfig
@@ -5961,6 +6553,12 @@ class MiniMaxM2Model(_Loads, _models_moe.Model):
 
 class MiniMaxM2ForCausalLM(_Loads, _models_moe.CausalLM):
     config: MiniMaxM2Config
+
+class MiniMaxM3VLTextModel(_Loads, _models_moe_blocks.PositionedModel):
+    config: MiniMaxM3VLTextConfig
+
+class MiniMaxM3VLForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiniMaxM3VLTextConfig
 
 class MinistralModel(_Loads, _models_decoder.Model):
     config: MinistralConfig
@@ -6130,6 +6728,24 @@ class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
+class MuseSparkTextModel(_Loads, _models_moe_spark.SparkModel):
+    config: MuseSparkTextConfig
+
+class MvpModel(_Loads, _models_bart.Model):
+    config: MvpConfig
+
+class MvpForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MvpConfig
+
+class MvpForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MvpConfig
+
+class MvpForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MvpConfig
+
+class MvpForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MvpConfig
+
 class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
     config: NanoChatConfig
 
@@ -6235,6 +6851,15 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
 
+class PegasusModel(_Loads, _models_bart.Model):
+    config: PegasusConfig
+
+class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PegasusConfig
+
+class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PegasusConfig
+
 class PerceiverModel(_Loads, _models_perceiver.Model):
     config: PerceiverConfig
 
@@ -6297,6 +6922,18 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
+
+class PLBartModel(_Loads, _models_bart.Model):
+    config: PLBartConfig
+
+class PLBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PLBartConfig
+
+class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PLBartConfig
+
+class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: PLBartConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -6363,6 +7000,9 @@ class Qwen3MoeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class Qwen3MoeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen3MoeConfig
+
+class Qwen3VLMoeTextModel(_Loads, _models_moe_mrope.DeepstackModel):
+    config: Qwen3VLMoeTextConfig
 
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig
@@ -6573,6 +7213,9 @@ class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
 
 class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
     config: TapasConfig
+
+class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
+    config: TrOCRConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

@@ -598,3 +598,63 @@ class PerceiverClassifierOutput(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     cross_attentions: States = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """Hidden states of an encoder-decoder: `last_hidden_state` (batch, target, dim) of the decoder."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """`logits` (batch, target, vocabulary) of an encoder-decoder."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of an encoder-decoder."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, target) of an encoder-decoder."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None

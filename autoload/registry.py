@@ -38,7 +38,10 @@ ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
 DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
+SEQ2SEQ = "Model Seq2SeqLM"
+SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -48,12 +51,15 @@ MODELS: dict[str, Row] = {
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
     "aria_text": Row("moe_wirings", "AriaText", LM),
     "axk1": Row("mla", "AXK1", LM_ST),
+    "bart": Row("bart", "Bart", BART),
     "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
     "big_bird": Row("big_bird", "BigBird", ENCODER + " CausalLM PreTraining" + TEXT),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
     "bitnet": Row("decoder_gated", "BitNet", LM),
+    "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),
+    "blenderbot-small": Row("bart", "BlenderbotSmall", SEQ2SEQ_LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
@@ -147,7 +153,10 @@ MODELS: dict[str, Row] = {
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
     "lxmert": Row("lxmert", "Lxmert", "Model PreTraining QuestionAnswering"),
+    "m2m_100": Row("bart", "M2M100", SEQ2SEQ),
+    "marian": Row("bart", "Marian", SEQ2SEQ_LM),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "mbart": Row("bart", "MBart", SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mellum": Row("moe_windows", "Mellum", LM),
     "mimo_v2_flash": Row("moe_attention", "MiMoV2Flash", LM),
@@ -167,6 +176,7 @@ MODELS: dict[str, Row] = {
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
+    "mvp": Row("bart", "Mvp", BART),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
@@ -177,11 +187,13 @@ MODELS: dict[str, Row] = {
     "olmoe": Row("moe", "Olmoe", LM),
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
     "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
     "phimoe": Row("moe_wirings", "Phimoe", LM_S),
+    "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
@@ -203,6 +215,7 @@ MODELS: dict[str, Row] = {
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
+    "trocr": Row("bart", "TrOCR", "CausalLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
@@ -241,6 +254,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
+    ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
@@ -251,6 +265,9 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("xlnet", "QuestionAnswering"): "XLNetForQuestionAnsweringSimple",
 }
 # fmt: on
+
+# What a class name ends with, where it is not "For" and the task.
+SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
 
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {
@@ -343,7 +360,7 @@ def classes_of(model_type: str) -> list[str]:
 def class_name(model_type: str, task: str) -> str:
     """Name of the class for a task, as in the reference: LlamaForCausalLM."""
     prefix = MODELS[model_type].prefix
-    return IRREGULAR.get((model_type, task)) or (prefix + "Model" if task == "Model" else f"{prefix}For{task}")
+    return IRREGULAR.get((model_type, task)) or prefix + SUFFIXES.get(task, f"For{task}")
 
 
 def known_types() -> list[str]:
