@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from autoload import registry
+from autoload import bridge, registry
 from autoload.config import COMMON
 from autoload.errors import (
     ArgumentError,
@@ -366,6 +366,7 @@ def load_model(
     **keywords: Any,
 ) -> Any:
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
+    bridge.settle()  # another thread may have been in the middle of importing the reference
     for name, value in (("quantization_config", quantization_config), ("gguf_file", gguf_file)):
         if value is not None:
             raise ArgumentError(f"from_pretrained: {name} is not supported.", name=name)

@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from autoload.bridge import stands_for
 from autoload.config import PreTrainedConfig
 from autoload.errors import ArgumentError
 from autoload.generation.generate import GenerationMixin
@@ -39,7 +40,8 @@ class Variant:
     keys: Sequence[Rule] = ()
 
 
-class PreTrainedModel(nn.Module, GenerationMixin):
+@stands_for("transformers.modeling_utils")
+class PreTrainedModel(GenerationMixin, nn.Module):
     """Base of all models: a configuration, and the powers that do not depend on the architecture.
 
     Args:
@@ -60,6 +62,10 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: ClassVar[str | None] = None
     _no_split_modules: list[str] = []
+    # What trainers, adapters and pipelines written for the reference look up; nothing here reads these.
+    _keys_to_ignore_on_save: ClassVar[Any] = None
+    input_modalities: ClassVar[Any] = "text"
+    output_modalities: ClassVar[Any] = ("text",)
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
 
@@ -322,6 +328,11 @@ class PreTrainedModel(nn.Module, GenerationMixin):
     def floating_point_ops(self, input_dict: Mapping[str, Any], exclude_embeddings: bool = True) -> int:
         """Operations of a forward and backward pass, by the rule of six per weight and token."""
         return 6 * self.estimate_tokens(input_dict) * self.num_parameters(exclude_embeddings=exclude_embeddings)
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Whether a user wrote this class: its parameters are then none of those that adapters know to rename."""
+        return cls.__module__.partition(".")[0] != "autoload"
 
     def add_model_tags(self, tags: str | Sequence[str]) -> None:
         """Tags for the model card."""

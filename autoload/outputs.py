@@ -10,9 +10,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree
 
+from autoload.bridge import stands_for
+
 ALWAYS: Any = None  # default of a field that every model fills; its type says Tensor, so that callers need not ask
 
 
+@stands_for("transformers.utils.generic")
 class ModelOutput(OrderedDict):
     """Base of all outputs. Subclasses are dataclasses and are registered as pytrees."""
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "autoload"
 # itself. Imports inside functions may go further (below), since they neither cost at start nor close a circle.
 MAY: dict[str, str] = {
     "errors": "",
+    "bridge": "",
     "config": "errors",
     "configs": "errors config",
     "registry": "errors config",
@@ -23,18 +24,18 @@ MAY: dict[str, str] = {
     "hubcache": "errors",
     "download": "errors hubcache",
     "repository": "errors hub hubcache",
-    "text": "errors hub",
-    "layers": "errors config torch",
+    "text": "bridge errors hub",
+    "layers": "bridge errors config torch",
     "losses": "errors torch",
-    "outputs": "torch",
+    "outputs": "bridge torch",
     "generation": "errors config hub layers outputs torch",
-    "model": "errors config keys layers losses outputs generation torch",
+    "model": "bridge errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
     "loading": "errors config hub keys model torch",
     "placement": "errors torch",
-    "auto": "errors config registry hub",
+    "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
     "cli": "errors registry hub",
     "__main__": "cli",
@@ -53,7 +54,7 @@ LATER: dict[str, str] = {
     "sentence": "auto text loading",
     "cli": "auto loading",
 }
-WITHOUT_TORCH = ("errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither
+WITHOUT_TORCH = ("bridge", "errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither
 HUB_CLIENTS = {"repository", "download", "hubcache", "saving", "text/saving"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

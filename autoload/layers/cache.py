@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree
 
+from autoload.bridge import Anchor, stands_for
 from autoload.layers.cache_layers import (
     CacheLayer,
     Layer,
@@ -27,7 +28,8 @@ from autoload.layers.cache_storage import BACKENDS, OffloadedLayer
 STATE_KINDS = ("mamba", "linear_attention", "conv")  # kinds of layers without keys and values
 
 
-class Cache:
+@stands_for("transformers.cache_utils")
+class Cache(Anchor):
     """A cache with given layers; index, length and iteration are over layers."""
 
     def __init__(self, layers: Iterable[Any] = ()):
@@ -124,6 +126,7 @@ class Cache:
         return self.layers[layer_idx].keys, self.layers[layer_idx].values
 
 
+@stands_for("transformers.cache_utils")
 class DynamicCache(Cache):
     """Grows with the sequence; layers with a window keep only what it can see.
 
@@ -207,6 +210,7 @@ class QuantizedCache(Cache):
         return self.new()
 
 
+@stands_for("transformers.cache_utils")
 class EncoderDecoderCache(Cache):
     """Two caches: what the decoder said, and the encoder's keys and values, which are made once."""
 

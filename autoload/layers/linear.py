@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from autoload.bridge import stands_for
 
+
+@stands_for("transformers.pytorch_utils")
 class Conv1D(nn.Module):
     """A linear layer whose weight is (in, out), as GPT-2's checkpoints have it."""
 

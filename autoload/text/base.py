@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoload.bridge import stands_for
 from autoload.errors import TokenizerError
 from autoload.text.classes import Recipe
 from autoload.text.conversation import Conversations
@@ -23,6 +24,7 @@ CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" 
            (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))  # fmt: skip
 
 
+@stands_for("transformers.tokenization_utils_base")
 class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
     """Settings, special tokens, calls, padding and decoding, over an engine that subclasses bring."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
 
+from autoload.bridge import stands_for
 from autoload.errors import TokenizerError
 from autoload.text import templates
 from autoload.text.base import PreTrainedTokenizerBase
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 VARIANTS = 32  # settings of truncation that are kept ready
 
 
+@stands_for("transformers.tokenization_utils_tokenizers", "TokenizersBackend")
 class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     """A tokenizer on a Rust pipeline. The pipeline itself never holds padding or truncation: calls do not change it."""
 
+    __slots__ = ("_added", "_exposed", "_lock", "_variants")  # outside __dict__, of which datasets makes a fingerprint
     is_fast = True
 
     def __init__(self, *args: Any, **settings: Any):
@@ -307,9 +310,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return train(self, text_iterator, vocab_size, length, new_special_tokens, special_tokens_map, trainer)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        del state["_variants"], state["_added"]
-        return state
+        return {**self.__dict__, "_exposed": self._exposed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rust, exposed = state.pop("_rust"), state.pop("_exposed")

@@ -403,7 +403,7 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
             f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file"
         )
     made = assemble(cls, rust, settings, given, verbatim)
-    tokenizer.__dict__.update(made.__dict__)
+    tokenizer.__setstate__(made.__getstate__())
 
 
 def missing_vocabulary(files: Files, names: list[str]) -> FileError:

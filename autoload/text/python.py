@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
+from autoload.bridge import stands_for
 from autoload.errors import TokenizerError
 from autoload.hub import Files
 from autoload.text.base import PreTrainedTokenizerBase
@@ -23,6 +24,7 @@ from autoload.text.plan import Plan
 from autoload.text.specials import as_list, content
 
 
+@stands_for("transformers.tokenization_python", "PythonBackend")
 class PreTrainedTokenizer(PreTrainedTokenizerBase):
     """A tokenizer in Python."""
 
