@@ -29,12 +29,11 @@ class Packing:
         if mask is None or mask.dim() != 2 or mask.device.type != "cpu" or torch.compiler.is_compiling():
             return None
         real, (batch, seq) = mask != 0, mask.shape
-        lengths, order = real.sum(1).sort(stable=True)
-        places = torch.arange(seq)
-        if int(lengths.sum()) > (1 - LEAST) * mask.numel() or not int(lengths[0]):
+        if int(real.sum()) > (1 - LEAST) * mask.numel():
             return None
-        real = real[order]
-        if not torch.equal(real, places < lengths[:, None]):
+        lengths, order = real.sum(1).sort(stable=True)
+        real, places = real[order], torch.arange(seq)
+        if not int(lengths[0]) or not torch.equal(real, places < lengths[:, None]):
             return None
         index = (order[:, None] * seq + places)[real]
         sizes, counts = lengths.unique_consecutive(return_counts=True)

@@ -170,7 +170,8 @@ class Output(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+        x = self.dense(x)
+        return self.LayerNorm((self.dropout(x) if self.training else x) + residual)
 
 
 class PlainOutput(nn.Module):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload.layers.activations import Activation
@@ -201,11 +200,11 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, wide, bias=spec.mlp_bias)
         self.down_proj = nn.Linear(wide, config.hidden_size, bias=spec.mlp_bias)
         self.act_fn = Activation(hidden_act(config))
-        self.dropout = spec.mlp_dropout
+        self.dropout = nn.Dropout(spec.mlp_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
-        return F.dropout(x, self.dropout) if self.training else x
+        return self.dropout(x) if self.training else x
 
 
 class FusedGatedMLP(nn.Module):
@@ -236,7 +235,7 @@ class Layer(nn.Module):
         self.self_attn = (spec.attention or Attention)(config, spec, layer_idx)
         self.mlp = (spec.mlp or GatedMLP)(config, spec, layer_idx)
         self.routed = isinstance(self.mlp, Routed)
-        self.dropout = spec.residual_dropout
+        self.dropout = nn.Dropout(spec.residual_dropout)
         self.make_norms(lambda: spec.norm(config.hidden_size, norm_eps(config)))
 
     def make_norms(self, norm: Callable[[], nn.Module]) -> None:
@@ -245,7 +244,7 @@ class Layer(nn.Module):
 
     def add(self, x: Tensor, update: Tensor) -> Tensor:
         if self.training:
-            update = F.dropout(update, self.dropout)
+            update = self.dropout(update)
         return x + update if self.scale is None else x + update * self.scale
 
     def feed(self, x: Tensor, context: Context) -> Tensor:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload import heads
@@ -63,7 +62,7 @@ class GPT2Attention(Attention):
         if cross:
             self.q_attn = Conv1D(size, size)
         self.c_proj = Conv1D(size, size)
-        self.resid_dropout = config.resid_pdrop
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def queries(self, x: Tensor) -> Tensor:
         return self.split(self.q_attn(x))
@@ -78,7 +77,7 @@ class GPT2Attention(Attention):
 
     def output(self, x: Tensor) -> Tensor:
         x = self.c_proj(x)
-        return F.dropout(x, self.resid_dropout) if self.training else x
+        return self.resid_dropout(x) if self.training else x
 
 
 class BigCodeAttention(Attention):
@@ -127,11 +126,11 @@ class MLP(nn.Module):
         self.c_fc = spec.linear(inner, size)
         self.c_proj = spec.linear(size, inner)
         self.act = Activation(spec.activation)
-        self.dropout = spec.dropout
+        self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_proj(self.act(self.c_fc(x)))
-        return F.dropout(x, self.dropout) if self.training else x
+        return self.dropout(x) if self.training else x
 
 
 class Block(nn.Module):
