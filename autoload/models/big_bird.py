@@ -320,6 +320,7 @@ VARIANTS = {
             embeddings=BigBirdEmbeddings,
             encoder=BlockEncoder,
             layer=BlockLayer,
+            packs=False,
         ),
         members={"base_model_prefix": "bert"},
     ),

@@ -143,7 +143,7 @@ class MraModel(Model):
 
 VARIANTS = {
     "mra": Variant(
-        lambda c: Spec(pooler=None, embeddings=MraEmbeddings, layer=TwoScaleLayer),
+        lambda c: Spec(pooler=None, embeddings=MraEmbeddings, layer=TwoScaleLayer, packs=False),
         members={"base_model_prefix": "mra", "empty_cross_attentions": False},
     ),
 }

@@ -67,7 +67,7 @@ class HashLayer(Layer):
 
 VARIANTS = {
     "yoso": Variant(
-        lambda c: Spec(pooler=None, embeddings=NystromEmbeddings, layer=HashLayer),
+        lambda c: Spec(pooler=None, embeddings=NystromEmbeddings, layer=HashLayer, packs=False),
         members={"base_model_prefix": "yoso", "empty_cross_attentions": False},
     ),
 }
