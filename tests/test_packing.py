@@ -24,7 +24,6 @@ PADDED = {
     "deberta-v2": "heads may read what stands at padding",
     "fnet": "a transform over the batch's length",
     "funnel": "pools along the text",
-    "ibert": "scales are those of the whole batch",
     "layoutlmv3": "the image follows the words",
     "lilt": "two streams",
     "longformer": "windows and global tokens",
@@ -136,7 +135,8 @@ def test_types_that_keep_padding(case: Case, monkeypatch: pytest.MonkeyPatch) ->
     mask = (torch.arange(12)[None] < torch.tensor([12, 7, 3])[:, None]).long()
     ids = torch.randint(3, 60, mask.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        model(input_ids=ids, attention_mask=mask, **(case.inputs(ids) if case.inputs is not None else {}))
+        given = case.inputs(ids) if case.inputs is not None else {}
+        model(**given | {"input_ids": ids, "attention_mask": mask})
 
 
 def test_gradients_are_those_of_the_padded_pass() -> None:
