@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
-from autoload.layers.attention import Context, Mask, biased, decoder_mask, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
 from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, finish
@@ -65,9 +65,9 @@ class Stack(PreTrainedModel):
         """What follows the last layer."""
         return x
 
-    def make_bias(self, queries: int, keys: int, past: Any, x: Tensor) -> Tensor | None:
-        """What is added to the scores of every layer, in the dtype of x; (1, heads, queries, keys)."""
-        return None
+    def with_biases(self, mask: Mask, queries: int, keys: int, past: Any, x: Tensor) -> dict[Any, Mask]:
+        """A mask for each kind of layer, from what is hidden; x gives dtype and device."""
+        return {"full": mask}
 
     def context(self, cache: Any, attentions: bool | None, states: bool | None, **fields: Any) -> Context:
         """What all layers get, from the arguments of forward and the configuration."""
@@ -116,20 +116,19 @@ class Encoder(Stack):
         """
         x = self.lookup(input_ids, inputs_embeds)
         context = self.context(None, output_attentions, output_hidden_states)
-        context.masks = self.make_masks(attention_mask, x)
-        x = self.embed(x, input_ids, 0)
         plain = self.packs and context.kernel == "sdpa" and context.attentions is None
         context.packing = packing = Packing.of(attention_mask) if plain else None
+        context.masks = self.make_masks(attention_mask if packing is None else None, x)
+        x = self.embed(x, input_ids, 0)
         x, seen = self.run_layers(x if packing is None else packing.pack(x), context)
         if packing is not None:
             x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         attentions = tuple(context.attentions) if context.attentions is not None else None
         return finish(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
-        mask, bias = encoder_mask(attention_mask), self.make_bias(x.shape[1], x.shape[1], 0, x)
-        return {"full": mask if bias is None else biased(mask, bias, x.shape[1])}
+        return self.with_biases(encoder_mask(attention_mask), x.shape[1], x.shape[1], 0, x)
 
 
 class Decoder(Stack):
@@ -187,13 +186,12 @@ class Decoder(Stack):
         )
         return finish(out, return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
         queries = x.shape[1]
         keys, start = cache.get_mask_sizes(queries, 0) if cache is not None else (queries, 0)
         mask = decoder_mask(attention_mask, queries, keys, past, start, x.device)
-        bias = self.make_bias(queries, keys, past, x)
-        return {"full": mask if bias is None else biased(mask, bias, queries)}
+        return self.with_biases(mask, queries, keys, past, x)
 
 
 # -- the model of both
