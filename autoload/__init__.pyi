@@ -134,6 +134,7 @@ from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import t5 as _models_t5
 from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
@@ -3954,6 +3955,36 @@ class MraConfig(PreTrainedConfig):
     initial_prior_diagonal_n_blocks: int
     add_cross_attention: bool
 
+class MT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    bos_token_id: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4951,6 +4982,35 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class T5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5049,6 +5109,35 @@ class UltrabertConfig(PreTrainedConfig):
     layer_types: Any
     prediction_head_size: int
     classifier_dropout: float
+
+class UMT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -6725,6 +6814,24 @@ class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
     config: MraConfig
 
+class MT5Model(_Loads, _models_t5.Model):
+    config: MT5Config
+
+class MT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: MT5Config
+
+class MT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: MT5Config
+
+class MT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: MT5Config
+
+class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: MT5Config
+
+class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: MT5Config
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
@@ -7202,6 +7309,24 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class T5Model(_Loads, _models_t5.Model):
+    config: T5Config
+
+class T5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: T5Config
+
+class T5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: T5Config
+
+class T5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: T5Config
+
+class T5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: T5Config
+
+class T5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: T5Config
+
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig
 
@@ -7231,6 +7356,24 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
+
+class UMT5Model(_Loads, _models_t5.Model):
+    config: UMT5Config
+
+class UMT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: UMT5Config
+
+class UMT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: UMT5Config
+
+class UMT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: UMT5Config
+
+class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: UMT5Config
+
+class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: UMT5Config
 
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig

@@ -500,7 +500,8 @@ def _check_values(config: PreTrainedConfig) -> None:
     if isinstance(heads, int) and isinstance(width, int):
         usual = config.spec.defaults
         uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
-        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
+        own = fields.get("head_dim") or fields.get("d_kv")  # T5's heads need not add up to the stream's width
+        if not own and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:

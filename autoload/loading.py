@@ -403,6 +403,8 @@ def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, s
         if target not in matches.pieces and name is not None:
             matches.pieces[target] = Piece((name,))
             matches.unexpected.remove(name)
+    ignores = getattr(model, "ignores", ())
+    matches.unexpected = [n for n in matches.unexpected if n.removeprefix(f"{prefix}.").split(".", 1)[0] not in ignores]
     return matches
 
 
@@ -451,6 +453,8 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        if dtype == torch.float16:
+            self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
         self.modules = dict(model.named_modules())
 
     def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:

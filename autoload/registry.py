@@ -41,6 +41,7 @@ DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
 SEQ2SEQ = "Model Seq2SeqLM"
 SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
@@ -174,6 +175,7 @@ MODELS: dict[str, Row] = {
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
+    "mt5": Row("t5", "MT5", T5),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
     "mvp": Row("bart", "Mvp", BART),
@@ -214,9 +216,11 @@ MODELS: dict[str, Row] = {
     "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
+    "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
+    "umt5": Row("t5", "UMT5", T5),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
