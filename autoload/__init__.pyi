@@ -111,6 +111,7 @@ from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
@@ -134,6 +135,7 @@ from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
@@ -3318,6 +3320,38 @@ class LongformerConfig(PreTrainedConfig):
     sep_token_id: int
     onnx_export: bool
 
+class LongT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    local_radius: int
+    global_block_size: int
+    encoder_attention_type: str
+    bos_token_id: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class LukeConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4982,6 +5016,45 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class SwitchTransformersConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    expert_capacity: int
+    num_layers: int
+    num_sparse_encoder_layers: int
+    num_decoder_layers: int
+    num_sparse_decoder_layers: int
+    num_heads: int
+    num_experts: int
+    router_bias: bool
+    router_jitter_noise: float
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    initializer_factor: float
+    dense_act_fn: str
+    is_encoder_decoder: bool
+    add_router_probs: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    encoder_sparse_step: Any
+    decoder_sparse_step: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
 class T5Config(PreTrainedConfig):
     vocab_size: int
     d_model: int
@@ -6520,6 +6593,12 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
 
+class LongT5Model(_Loads, _models_longt5.Model):
+    config: LongT5Config
+
+class LongT5ForConditionalGeneration(_Loads, _models_longt5.LM):
+    config: LongT5Config
+
 class LukeModel(_Loads, _models_luke.LukeModel):
     config: LukeConfig
 
@@ -7308,6 +7387,12 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
+
+class SwitchTransformersModel(_Loads, _models_switch_transformers.Model):
+    config: SwitchTransformersConfig
+
+class SwitchTransformersForConditionalGeneration(_Loads, _models_switch_transformers.LM):
+    config: SwitchTransformersConfig
 
 class T5Model(_Loads, _models_t5.Model):
     config: T5Config

@@ -105,8 +105,12 @@ class Part(nn.Module):
         self.layer_norm = Norm(config.d_model, config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
 
+    @property
+    def inner(self) -> Any:
+        return getattr(self, self.name)
+
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        return x + self.dropout(getattr(self, self.name)(self.layer_norm(x), context))
+        return x + self.dropout(self.inner(self.layer_norm(x), context))
 
 
 class Block(nn.Module):
@@ -117,12 +121,12 @@ class Block(nn.Module):
         parts = [self.make_attention(config, layer_idx, table)]
         if crosses:
             parts.append(Part(config, "EncDecAttention", Attention(config, layer_idx, cross=True)))
-        self.layer = nn.ModuleList([*parts, self.make_mlp(config, layer_idx)])
+        self.layer = nn.ModuleList([*parts, self.make_mlp(config, layer_idx, crosses)])
 
     def make_attention(self, config: Any, layer_idx: int, table: bool) -> Part:
         return Part(config, "SelfAttention", Attention(config, layer_idx, table=table))
 
-    def make_mlp(self, config: Any, layer_idx: int) -> Part:
+    def make_mlp(self, config: Any, layer_idx: int, crosses: bool) -> Part:
         return Part(config, "DenseReluDense", GatedMLP(config) if config.is_gated_act else MLP(config))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
@@ -157,7 +161,7 @@ class Side(seq2seq.Stack):
     def attentions(self) -> list[Any]:
         """Of each layer, the one that looks at its own side."""
         blocks: Any = self.block
-        return [block.layer[0].SelfAttention for block in blocks]
+        return [block.layer[0].inner for block in blocks]
 
     def depth(self, config: Any) -> int:
         """Number of layers."""

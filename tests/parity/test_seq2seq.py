@@ -204,7 +204,7 @@ def test_checkpointing(case: Case, loaded: Any) -> None:
     for module in ours.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        for rate in ("layerdrop", "attn_dropout"):
+        for rate in ("layerdrop", "attn_dropout", "noise"):
             if isinstance(getattr(module, rate, None), float):
                 setattr(module, rate, 0.0)
     source, target = ragged(case, ours), inputs_for(case, "CausalLM", seq=5)["input_ids"]
