@@ -108,9 +108,9 @@ class Model(t5.Model):
         )
 
 
-def router_losses(logits: tuple[Tensor, ...] | None) -> tuple[Tensor, Tensor] | tuple[int, int]:
-    """How large scores are, and how unevenly tokens are spread over experts."""
-    if not logits:
+def router_losses(logits: tuple[Tensor, ...] | None, step: int) -> tuple[Tensor, Tensor] | tuple[int, int]:
+    """How large scores are, and how unevenly tokens are spread; none, as ever, where every layer has experts."""
+    if not logits or step <= 1:
         return 0, 0
     scores = torch.cat(logits, 1)  # (batch, tokens of all layers, experts)
     experts = scores.shape[-1]
@@ -141,8 +141,9 @@ class LM(t5.LM, Model):
         """
         out = super().forward(*inputs, output_router_logits=output_router_logits, return_dict=True, **kwargs)
         if output_router_logits:
-            out.encoder_z_loss, out.encoder_aux_loss = router_losses(out.encoder_router_logits)
-            out.decoder_z_loss, out.decoder_aux_loss = router_losses(out.decoder_router_logits)
+            encoder_step, decoder_step = self.config.encoder_sparse_step, self.config.decoder_sparse_step
+            out.encoder_z_loss, out.encoder_aux_loss = router_losses(out.encoder_router_logits, encoder_step)
+            out.decoder_z_loss, out.decoder_aux_loss = router_losses(out.decoder_router_logits, decoder_step)
             if out.loss is not None:
                 size = self.config.router_z_loss_coef * (out.encoder_z_loss + out.decoder_z_loss)
                 out.loss = out.loss + size
