@@ -137,6 +137,7 @@ from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
+from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
@@ -5084,6 +5085,20 @@ class T5Config(PreTrainedConfig):
     num_hidden_layers: int
     head_dim: int
 
+class T5GemmaConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    classifier_dropout_rate: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    initializer_range: Any
+    bos_token_id: Any
+    pad_token_id: Any
+    eos_token_id: Any
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7411,6 +7426,21 @@ class T5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 
 class T5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: T5Config
+
+class T5GemmaModel(_Loads, _models_t5gemma.Model):
+    config: T5GemmaConfig
+
+class T5GemmaForConditionalGeneration(_Loads, _models_t5gemma.LM):
+    config: T5GemmaConfig
+
+class T5GemmaForSequenceClassification(_Loads, _models_t5gemma.SequenceClassification):
+    config: T5GemmaConfig
+
+class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification):
+    config: T5GemmaConfig
+
+class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
+    config: T5GemmaConfig
 
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig

@@ -58,7 +58,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     computed: ClassVar[tuple[str, ...]] = ()  # endings of names that checkpoints often lack and `init_own` computes
     unsaved: ClassVar[tuple[str, ...]] = ()  # endings of names that are not written
     read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
-    ignores: ClassVar[tuple[str, ...]] = ()  # first parts of names that only larger models have a place for
+    ignores: tuple[str, ...] = ()  # first parts of names that only larger models have a place for
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so

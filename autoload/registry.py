@@ -42,6 +42,7 @@ SEQ2SEQ = "Model Seq2SeqLM"
 SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
+T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
@@ -219,6 +220,7 @@ MODELS: dict[str, Row] = {
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
     "switch_transformers": Row("switch_transformers", "SwitchTransformers", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
+    "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),

@@ -49,6 +49,7 @@ class LM(Head):
     """Scores of the target's next token."""
 
     output_class = Seq2SeqLMOutput
+    loss_caches: ClassVar[bool] = False  # a cache is made where there are labels too
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
 
@@ -96,7 +97,7 @@ class LM(Head):
         Without `decoder_input_ids` the decoder reads the labels, shifted right by one.
         """
         if labels is not None:
-            use_cache = False
+            use_cache = self.loss_caches and use_cache
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.shift_right(labels)
         out = self.states(

@@ -225,7 +225,7 @@ class EncoderModel(PreTrainedModel):
     base_model_prefix = "transformer"
     embeddings_path = "shared"
     encoder_class: ClassVar[type] = Encoder
-    ignores: ClassVar[tuple[str, ...]] = ("decoder", "lm_head")
+    ignores = ("decoder", "lm_head")
     marks_config: ClassVar[bool] = True  # that there is no decoder
 
     def __init__(self, config: Any, spec: Any = None):
@@ -306,7 +306,7 @@ class TokenClassification(heads.Head):
 
     loss_type = "ForTokenClassification"
     base_model_prefix = "transformer"
-    ignores: ClassVar[tuple[str, ...]] = EncoderModel.ignores
+    ignores = EncoderModel.ignores
     marks_config: ClassVar[bool] = True
 
     def __init__(self, config: Any):

@@ -112,11 +112,11 @@ def test_given_embeddings(case: Case, loaded: Any) -> None:
         pytest.skip(case.skip["embeddings"])
     ours, theirs = loaded(case)
     generator = torch.Generator().manual_seed(7)
-    size = ours.get_input_embeddings().embedding_dim
+    source, target = (side().get_input_embeddings().embedding_dim for side in (ours.get_encoder, ours.get_decoder))
     given = dict(
-        inputs_embeds=torch.randn(2, 6, size, generator=generator),
-        decoder_inputs_embeds=torch.randn(2, 4, size, generator=generator),
-        attention_mask=torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),
+        inputs_embeds=torch.randn(2, 12, source, generator=generator),
+        decoder_inputs_embeds=torch.randn(2, 4, target, generator=generator),
+        attention_mask=torch.tensor([[1] * 12, [1] * 10 + [0] * 2]),
     )
     with torch.no_grad():
         assert_close(ours(**given).logits, theirs(**given).logits, case.tolerance, "logits")
