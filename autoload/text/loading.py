@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib import import_module
 from typing import Any
@@ -15,7 +14,6 @@ from autoload.text import overrides, templates
 from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
 
-log = logging.getLogger("autoload.text")
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_map_file", "tokenizer_file", "backend",
@@ -63,7 +61,9 @@ def mend_split(tokenizer: Any, files: Files, wanted: bool | None) -> None:
         overrides.split_as_tekken(tokenizer._rust)
         tokenizer._changed()
     elif wanted is None:
-        log.warning(
+        import logging
+
+        logging.getLogger("autoload.text").warning(
             "%s: this model type's older tokenizer.json files split texts otherwise than the model was trained on; "
             "pass fix_mistral_regex=True to mend that, or False to keep it without this notice.",
             files.where,
