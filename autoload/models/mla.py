@@ -45,7 +45,11 @@ class LatentAttention(decoder.Attention):
         return self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if self.narrow else self.q_proj(x)
 
     def see(self, x: Tensor, context: Context) -> Tensor:
-        q = self.queries(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, seq, plain + turning)
+        return self.gather(self.queries(x), x, context)
+
+    def gather(self, q: Tensor, x: Tensor, context: Context) -> Tensor:
+        """What queries (batch, seq, heads * (plain + turning)) find in the stream x; (batch, seq, heads * value)."""
+        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, seq, plain + turning)
         q_plain, q_turning = q.split([self.plain, self.turning], -1)
         latent, k_turning = self.kv_a_proj_with_mqa(x)[:, None].split([self.rank, self.turning], -1)
         latent = self.kv_a_layernorm(latent)  # (batch, 1, seq, rank)
@@ -126,9 +130,8 @@ class MiniCPM3CausalLM(decoder.CausalLM):
 
 def latent(c: Any, **settings: Any) -> Spec:
     """What all have in common."""
-    settings = dict(interleaved=getattr(c, "rope_interleave", False)) | settings
+    settings = dict(attention=LatentAttention, interleaved=getattr(c, "rope_interleave", False)) | settings
     return Spec(
-        attention=LatentAttention,
         qkv_bias=c.attention_bias,
         o_bias=c.attention_bias,
         scale=score_scale(c),

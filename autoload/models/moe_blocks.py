@@ -46,7 +46,9 @@ class BlockIndex(nn.Module):
         later = torch.arange(count, device=x.device) > positions[:, None, :, None]  # (batch or 1, 1, queries, keys)
         scores = (rotate(q, cos, sin).float() @ k.float().transpose(2, 3)).masked_fill(later, float("-inf"))
         scores = F.pad(scores, (0, -count % self.size), value=float("-inf")).unflatten(-1, (-1, self.size)).amax(-1)
-        near = positions[..., None] // self.size - torch.arange(self.near, device=x.device)  # (batch or 1, queries, near)
+        near = positions[..., None] // self.size - torch.arange(
+            self.near, device=x.device
+        )  # (batch or 1, queries, near)
         near = near.clamp(min=0)[:, None].expand(*scores.shape[:3], -1)
         scores = scores.scatter(-1, near, float("inf"))  # (batch, heads, queries, blocks)
         best = scores.topk(min(self.picks, scores.shape[-1]), -1).indices
