@@ -109,11 +109,18 @@ from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
 from autoload.models import mla as _models_mla
+from autoload.models import mla_shortcut as _models_mla_shortcut
+from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
+from autoload.models import moe_blocks as _models_moe_blocks
+from autoload.models import moe_dbrx as _models_moe_dbrx
+from autoload.models import moe_doge as _models_moe_doge
+from autoload.models import moe_mrope as _models_moe_mrope
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
+from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import nomic_bert as _models_nomic_bert
@@ -704,6 +711,48 @@ class AXK1Config(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
 
+class AXK2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: Any
+    topk_group: Any
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    layer_types: Any
+    gated_norm_rank: int
+    num_local_experts: int
+
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1168,6 +1217,29 @@ class Data2VecTextConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class DbrxConfig(PreTrainedConfig):
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    d_model: int
+    n_heads: int
+    n_layers: int
+    max_seq_len: int
+    vocab_size: int
+    resid_pdrop: float
+    emb_pdrop: float
+    attn_config: Any
+    ffn_config: Any
+    use_cache: bool
+    initializer_range: float
+    output_router_logits: bool
+    rope_parameters: Any
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+
 class DebertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1326,6 +1398,49 @@ class DeepseekV3Config(PreTrainedConfig):
     num_local_experts: int
     num_mtp_layers: int
 
+class DeepseekV32Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    num_local_experts: int
+
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1369,6 +1484,36 @@ class DistilBertConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+
+class DogeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    hidden_dropout: float
+    mlp_bias: bool
+    sliding_window: Any
+    keep_window_size: int
+    is_moe: bool
+    num_experts: int
+    num_experts_per_tok: int
+    norm_topk_prob: bool
 
 class Dots1Config(PreTrainedConfig):
     vocab_size: int
@@ -2086,6 +2231,38 @@ class Glm4MoeLiteConfig(PreTrainedConfig):
     num_local_experts: int
     head_dim: int
 
+class Glm4vMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_shared_experts: int
+    n_routed_experts: int
+    first_k_dense_replace: int
+    router_aux_loss_coef: float
+    num_local_experts: int
+
 class Glm4vTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2120,6 +2297,50 @@ class GlmImageTextConfig(PreTrainedConfig):
     vision_vocab_size: int
     attention_bias: bool
     eos_token_id: int
+
+class GlmMoeDsaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    num_local_experts: int
 
 class GlmOcrTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2664,6 +2885,53 @@ class HYV3Config(PreTrainedConfig):
     output_router_logits: bool
     num_local_experts: int
 
+class HYV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    head_dim: int
+    n_routed_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    mlp_layer_types: Any
+    layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    indexer_types: Any
+    hc_mult: int
+    hc_magnitude: float
+    hc_eps: float
+    learnable_sink_init: float
+    swiglu_limit: float
+    num_local_experts: int
+
 class HyperCLOVAXConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3026,6 +3294,43 @@ class Llama4TextConfig(PreTrainedConfig):
     floor_scale: int
     attn_scale: float
 
+class LongcatFlashConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    num_layers: int
+    ffn_hidden_size: int
+    head_dim: int
+    qk_head_dim: Any
+    moe_topk: int
+    n_routed_experts: int
+    output_router_logits: bool
+    zero_expert_num: int
+    expert_ffn_hidden_size: int
+    routed_scaling_factor: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    intermediate_size: int
+    moe_intermediate_size: int
+
 class LongformerConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3240,6 +3545,45 @@ class MiniMaxM2Config(PreTrainedConfig):
     num_experts_per_tok: int
     num_local_experts: int
     router_jitter_noise: float
+    num_experts: int
+
+class MiniMaxM3VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    dense_intermediate_size: int
+    shared_intermediate_size: int
+    routed_scaling_factor: float
+    rotary_dim: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    mlp_layer_types: Any
+    index_n_heads: int
+    index_head_dim: int
+    index_block_size: int
+    index_topk_blocks: int
+    index_local_blocks: int
+    layer_types: Any
     num_experts: int
 
 class MinistralConfig(PreTrainedConfig):
@@ -3522,6 +3866,42 @@ class MuseGlimmerTextConfig(PreTrainedConfig):
     output_multiplier: float
     post_norm_eps: float
     layer_rope_theta: Any
+
+class MuseSparkTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    qk_scale_factor: float
+    output_multiplier: float
+    post_norm_eps: float
+    layer_rope_theta: Any
+    moe_intermediate_size: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    moe_hidden_size: int
+    mlp_layer_types: Any
+    residual_gate_temperature: float
+    output_router_logits: bool
 
 class NanoChatConfig(PreTrainedConfig):
     vocab_size: int
@@ -3994,6 +4374,35 @@ class Qwen3MoeConfig(PreTrainedConfig):
     moe_intermediate_size: int
     num_experts_per_tok: int
     num_local_experts: int
+    num_experts: int
+
+class Qwen3VLMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    decoder_sparse_step: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    mlp_only_layers: Any
+    head_dim: Any
     num_experts: int
 
 class Qwen3VLTextConfig(PreTrainedConfig):
@@ -4709,6 +5118,18 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
+class AXK2Model(_Loads, _models_moe.Model):
+    config: AXK2Config
+
+class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AXK2Config
+
+class AXK2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: AXK2Config
+
+class AXK2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: AXK2Config
+
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
 
@@ -4919,6 +5340,12 @@ class Data2VecTextForMultipleChoice(_Loads, _heads.MultipleChoice):
 class Data2VecTextForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: Data2VecTextConfig
 
+class DbrxModel(_Loads, _models_moe_dbrx.DbrxModel):
+    config: DbrxConfig
+
+class DbrxForCausalLM(_Loads, _models_moe_dbrx.DbrxCausalLM):
+    config: DbrxConfig
+
 class DebertaModel(_Loads, _models_bert.Model):
     config: DebertaConfig
 
@@ -4976,6 +5403,12 @@ class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: DeepseekV3Config
 
+class DeepseekV32Model(_Loads, _models_moe.Model):
+    config: DeepseekV32Config
+
+class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV32Config
+
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
 
@@ -5008,6 +5441,15 @@ class DistilBertForQuestionAnswering(_Loads, _models_distilbert.DistilQuestionAn
 
 class DistilBertForMultipleChoice(_Loads, _models_distilbert.DistilMultipleChoice):
     config: DistilBertConfig
+
+class DogeModel(_Loads, _models_moe_doge.DogeModel):
+    config: DogeConfig
+
+class DogeForCausalLM(_Loads, _models_moe_doge.DogeCausalLM):
+    config: DogeConfig
+
+class DogeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DogeConfig
 
 class Dots1Model(_Loads, _models_moe.Model):
     config: Dots1Config
@@ -5294,11 +5736,20 @@ class Glm4MoeLiteModel(_Loads, _models_moe.Model):
 class Glm4MoeLiteForCausalLM(_Loads, _models_moe.CausalLM):
     config: Glm4MoeLiteConfig
 
+class Glm4vMoeTextModel(_Loads, _models_moe_mrope.AxisModel):
+    config: Glm4vMoeTextConfig
+
 class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: Glm4vTextConfig
 
 class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
     config: GlmImageTextConfig
+
+class GlmMoeDsaModel(_Loads, _models_moe.Model):
+    config: GlmMoeDsaConfig
+
+class GlmMoeDsaForCausalLM(_Loads, _models_moe.CausalLM):
+    config: GlmMoeDsaConfig
 
 class GlmOcrTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: GlmOcrTextConfig
@@ -5480,6 +5931,12 @@ class HYV3Model(_Loads, _models_moe.Model):
 class HYV3ForCausalLM(_Loads, _models_moe.CausalLM):
     config: HYV3Config
 
+class HYV4Model(_Loads, _models_mla_streams.StreamModel):
+    config: HYV4Config
+
+class HYV4ForCausalLM(_Loads, _models_mla_streams.FP32ScoreCausalLM):
+    config: HYV4Config
+
 class HyperCLOVAXModel(_Loads, _models_decoder.Model):
     config: HyperCLOVAXConfig
 
@@ -5594,6 +6051,12 @@ class Llama4TextModel(_Loads, _models_moe.Model):
 class Llama4ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Llama4TextConfig
 
+class LongcatFlashModel(_Loads, _models_mla_shortcut.ShortcutModel):
+    config: LongcatFlashConfig
+
+class LongcatFlashForCausalLM(_Loads, _models_moe.CausalLM):
+    config: LongcatFlashConfig
+
 class LongformerModel(_Loads, _models_longformer.LongModel):
     config: LongformerConfig
 
@@ -5695,6 +6158,12 @@ class MiniMaxM2Model(_Loads, _models_moe.Model):
 
 class MiniMaxM2ForCausalLM(_Loads, _models_moe.CausalLM):
     config: MiniMaxM2Config
+
+class MiniMaxM3VLTextModel(_Loads, _models_moe_blocks.PositionedModel):
+    config: MiniMaxM3VLTextConfig
+
+class MiniMaxM3VLForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiniMaxM3VLTextConfig
 
 class MinistralModel(_Loads, _models_decoder.Model):
     config: MinistralConfig
@@ -5845,6 +6314,9 @@ class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
 
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
+
+class MuseSparkTextModel(_Loads, _models_moe_spark.SparkModel):
+    config: MuseSparkTextConfig
 
 class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
     config: NanoChatConfig
@@ -6061,6 +6533,9 @@ class Qwen3MoeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class Qwen3MoeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen3MoeConfig
+
+class Qwen3VLMoeTextModel(_Loads, _models_moe_mrope.DeepstackModel):
+    config: Qwen3VLMoeTextConfig
 
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig

@@ -44,6 +44,9 @@ class LatentAttention(decoder.Attention):
     def queries(self, x: Tensor) -> Tensor:
         return self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if self.narrow else self.q_proj(x)
 
+    def norm_latent(self, latent: Tensor) -> Tensor:
+        return self.kv_a_layernorm(latent)
+
     def see(self, x: Tensor, context: Context) -> Tensor:
         return self.gather(self.queries(x), x, context)
 
@@ -52,7 +55,7 @@ class LatentAttention(decoder.Attention):
         q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, seq, plain + turning)
         q_plain, q_turning = q.split([self.plain, self.turning], -1)
         latent, k_turning = self.kv_a_proj_with_mqa(x)[:, None].split([self.rank, self.turning], -1)
-        latent = self.kv_a_layernorm(latent)  # (batch, 1, seq, rank)
+        latent = self.norm_latent(latent)  # (batch, 1, seq, rank)
         q_turning, k_turning = self.place(q_turning, k_turning, context)
         if context.cache is not None:
             latent, k_turning = context.cache.update(latent, k_turning, self.layer_idx)
