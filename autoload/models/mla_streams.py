@@ -188,9 +188,8 @@ PARTS = (("hc_attn_layer", "hc", "attn_hc."), ("hc_mlp_layer", "hc", "ffn_hc."),
 NAMES = ("fn", "base", "scale")
 STREAM_KEYS = (
     *(Rename(f"{part}.hc_pre.{leaf}_{name}", f"{ours}{name}") for part, leaf, ours in PARTS for name in NAMES),
-    *(Rename(f"{part}.{leaf}_{name}", f"{ours}{name}") for part, leaf, ours in PARTS for name in NAMES),
-    *(Rename(f"hc_pre.{ours}", ours) for ours in ("attn_hc", "ffn_hc")),
-    Rename("model.hc_pre.hc_head", "model.hc_head"),
+    *(Rename(f"hc_pre.{part}.{leaf}_{name}", f"{ours}{name}") for part, leaf, ours in PARTS[:2] for name in NAMES),
+    *(Rename(f"model.hc_pre.hc_head.hc_head_{name}", f"model.hc_head.hc_{name}") for name in NAMES),
 )
 VARIANTS = {
     "hy_v4": Variant(
