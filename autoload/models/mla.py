@@ -144,12 +144,16 @@ def latent(c: Any, **settings: Any) -> Spec:
 
 DENSE = {"Model": decoder.Model, "CausalLM": decoder.CausalLM}
 VARIANTS = {
-    "deepseek_v3": Variant(lambda c: latent(c, mlp=after_first), members=FP32, keys=moe.SEPARATE),
+    "deepseek_v3": Variant(
+        lambda c: latent(c, mlp=after_first), members=FP32, keys=moe.SEPARATE, ignores=decoder.next_token_layers
+    ),
     "deepseek_v2": Variant(
         lambda c: latent(c, mlp=softmax_after_first, mlp_bias=c.mlp_bias, interleaved=True, rope_fp32=True),
         keys=moe.SEPARATE,
     ),
-    "glm4_moe_lite": Variant(lambda c: latent(c, mlp=by_kind), members=FP32, keys=moe.SEPARATE),
+    "glm4_moe_lite": Variant(
+        lambda c: latent(c, mlp=by_kind), members=FP32, keys=moe.SEPARATE, ignores=decoder.next_token_layers
+    ),
     "axk1": Variant(
         lambda c: latent(c, mlp=normed_by_kind),
         members=FP32,

@@ -208,11 +208,13 @@ VARIANTS = {
         lambda c: mla.latent(c, attention=IndexedAttention, mlp=mla.by_kind, interleaved=True),
         members=FP32,
         keys=moe.SEPARATE,
+        ignores=decoder.next_token_layers,
     ),
     "glm_moe_dsa": Variant(
         lambda c: mla.latent(c, attention=PairIndexedAttention, mlp=mla.by_kind, interleaved=True),
         members=FP32,
         keys=moe.SEPARATE,
+        ignores=decoder.next_token_layers,
     ),
     "axk2": Variant(
         lambda c: mla.latent(c, attention=GatedIndexedAttention, layer=GatedNormLayer, mlp=axk2_mlp, interleaved=True),
