@@ -84,6 +84,21 @@ def test_layer_scalar(tmp_path: Path) -> None:
             layer.layer_scalar.copy_(value)
 
 
+def test_steps_in_both_directions(tmp_path: Path) -> None:
+    """With a cache a bidirectional Gemma 4 sees what is before it and what came with it, as in the reference."""
+    case = next(case for case in decoder_gemma.CASES if case.label == "bidirectional")
+    ours, theirs = load_ours(case, "CausalLM", tmp_path), reference_model(case, "CausalLM")
+    ids, caches = inputs_for(case, "CausalLM", seq=16)["input_ids"], [None, None]
+    for begin, end in ((0, 7), (7, 8), (8, 9), (9, 12), (12, 16)):
+        with torch.no_grad():
+            found, expected = (
+                model(ids[:, begin:end], past_key_values=cache, use_cache=True)
+                for model, cache in zip((ours, theirs), caches, strict=True)
+            )
+        caches = [found.past_key_values, expected.past_key_values]
+        assert_close(found.logits, expected.logits, case.tolerance, f"tokens {begin} to {end}")
+
+
 @pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
 def test_resize(model_type: str, tmp_path: Path) -> None:
     """New tokens get an embedding in each layer too; old ones keep theirs."""
