@@ -114,6 +114,8 @@ from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_shortcut as _models_mla_shortcut
+from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
@@ -751,6 +753,47 @@ class BartConfig(PreTrainedConfig):
     num_attention_heads: int
     hidden_size: int
     num_hidden_layers: int
+class AXK2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: Any
+    topk_group: Any
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    layer_types: Any
+    gated_norm_rank: int
+    num_local_experts: int
 
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
@@ -1487,6 +1530,49 @@ class DeepseekV3Config(PreTrainedConfig):
     num_nextn_predict_layers: int
     num_local_experts: int
     num_mtp_layers: int
+
+class DeepseekV32Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    num_local_experts: int
 
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
@@ -2371,6 +2457,50 @@ class GlmImageTextConfig(PreTrainedConfig):
     attention_bias: bool
     eos_token_id: int
 
+class GlmMoeDsaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    num_local_experts: int
+
 class GlmOcrTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2914,6 +3044,53 @@ class HYV3Config(PreTrainedConfig):
     output_router_logits: bool
     num_local_experts: int
 
+class HYV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    head_dim: int
+    n_routed_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    mlp_layer_types: Any
+    layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    indexer_types: Any
+    hc_mult: int
+    hc_magnitude: float
+    hc_eps: float
+    learnable_sink_init: float
+    swiglu_limit: float
+    num_local_experts: int
+
 class HyperCLOVAXConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3295,6 +3472,43 @@ class Llama4TextConfig(PreTrainedConfig):
     attn_temperature_tuning: bool
     floor_scale: int
     attn_scale: float
+
+class LongcatFlashConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    num_layers: int
+    ffn_hidden_size: int
+    head_dim: int
+    qk_head_dim: Any
+    moe_topk: int
+    n_routed_experts: int
+    output_router_logits: bool
+    zero_expert_num: int
+    expert_ffn_hidden_size: int
+    routed_scaling_factor: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    intermediate_size: int
+    moe_intermediate_size: int
 
 class LongformerConfig(PreTrainedConfig):
     vocab_size: int
@@ -5425,6 +5639,17 @@ class BartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassi
 
 class BartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
     config: BartConfig
+class AXK2Model(_Loads, _models_moe.Model):
+    config: AXK2Config
+
+class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AXK2Config
+
+class AXK2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: AXK2Config
+
+class AXK2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: AXK2Config
 
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
@@ -5740,6 +5965,12 @@ class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification
 
 class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: DeepseekV3Config
+
+class DeepseekV32Model(_Loads, _models_moe.Model):
+    config: DeepseekV32Config
+
+class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV32Config
 
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
@@ -6101,6 +6332,12 @@ class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
 class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
     config: GlmImageTextConfig
 
+class GlmMoeDsaModel(_Loads, _models_moe.Model):
+    config: GlmMoeDsaConfig
+
+class GlmMoeDsaForCausalLM(_Loads, _models_moe.CausalLM):
+    config: GlmMoeDsaConfig
+
 class GlmOcrTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: GlmOcrTextConfig
 
@@ -6281,6 +6518,12 @@ class HYV3Model(_Loads, _models_moe.Model):
 class HYV3ForCausalLM(_Loads, _models_moe.CausalLM):
     config: HYV3Config
 
+class HYV4Model(_Loads, _models_mla_streams.StreamModel):
+    config: HYV4Config
+
+class HYV4ForCausalLM(_Loads, _models_mla_streams.FP32ScoreCausalLM):
+    config: HYV4Config
+
 class HyperCLOVAXModel(_Loads, _models_decoder.Model):
     config: HyperCLOVAXConfig
 
@@ -6412,6 +6655,12 @@ class Llama4TextModel(_Loads, _models_moe.Model):
 
 class Llama4ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Llama4TextConfig
+
+class LongcatFlashModel(_Loads, _models_mla_shortcut.ShortcutModel):
+    config: LongcatFlashConfig
+
+class LongcatFlashForCausalLM(_Loads, _models_moe.CausalLM):
+    config: LongcatFlashConfig
 
 class LongformerModel(_Loads, _models_longformer.LongModel):
     config: LongformerConfig

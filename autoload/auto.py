@@ -283,6 +283,8 @@ def load_config(
         where, raw = str(path), read_json(path)
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
+    if config_class is not None:
+        raw = _part(raw, config_class.model_type)
     cls = config_class or registry.config_class(_model_type(raw, where), where, raw)
     if config_class is not None and raw.get("model_type", cls.model_type) != cls.model_type:
         logger.warning("%s: a %r model is read as %r, as was asked for.", where, raw["model_type"], cls.model_type)
@@ -294,6 +296,14 @@ def load_config(
     config = named_config(cls, raw, fields, where)
     config._name_or_path = os.fspath(name_or_path)
     return (config, unused) if return_unused_kwargs else config
+
+
+def _part(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
+    """Of a configuration that holds others, the one of the type; else the whole."""
+    if raw.get("model_type") == model_type:
+        return raw
+    parts = [value for value in raw.values() if isinstance(value, dict) and value.get("model_type") == model_type]
+    return parts[0] if parts else raw
 
 
 def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> Any:

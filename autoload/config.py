@@ -88,7 +88,7 @@ class ConfigSpec:
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
     to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
     `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
-    several), `partial_rotary_factor` the default part of a head that turns.
+    several), `partial_rotary_factor` the default part of a head that turns. `computed` are attributes that no file has.
     """
 
     defaults: Mapping[str, Any]
@@ -99,6 +99,7 @@ class ConfigSpec:
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
+    computed: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 class PreTrainedConfig:
@@ -307,6 +308,7 @@ def make_config_class(name: str, model_type: str, spec: ConfigSpec) -> type[PreT
         "__module__": "autoload",
         "__qualname__": name,
         "__doc__": f"Configuration of a `{model_type}` model.",
+        **{attribute: property(compute) for attribute, compute in spec.computed.items()},
     }
     return type(name, (PreTrainedConfig,), members)
 

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -391,9 +392,12 @@ def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingR
 
 def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
     """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
-    variant = getattr(model, "variant", None)
+    variant, config = getattr(model, "variant", None), getattr(model, "config", None)
     prefix = getattr(model, "base_model_prefix", "")
-    matches = match_names(targets, names, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    matches = match_names(targets, names, variant.keys if variant else (), prefix, config)
+    if variant and variant.ignores and matches.unexpected:
+        useless = re.compile(variant.ignores(config))
+        matches.unexpected = [name for name in matches.unexpected if not useless.search(name)]
     for target, source in tied.items():
         piece = matches.pieces.pop(target, None)
         if piece is not None and source in targets:
@@ -410,8 +414,6 @@ def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[st
     """Name after the caller's own renames -> name in the file."""
     if not key_mapping:
         return {name: name for name in names}
-    import re
-
     out = {}
     for name in names:
         new = name

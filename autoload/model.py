@@ -31,13 +31,15 @@ class Variant:
     """What tells one model type of a family from another.
 
     `spec` turns a configuration into the family's own settings. `heads` replaces heads of the family by task, `members`
-    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours.
+    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours,
+    `ignores` gives a pattern of names that the Hub's files have and the model has no use for.
     """
 
     spec: Callable[[Any], Any] = lambda config: None
     heads: Mapping[str, type] = field(default_factory=dict)
     members: Mapping[str, Any] = field(default_factory=dict)
     keys: Sequence[Rule] = ()
+    ignores: Callable[[Any], str] | None = None
 
 
 @stands_for("transformers.modeling_utils")

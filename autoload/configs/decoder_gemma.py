@@ -54,6 +54,11 @@ def gemma4_layers(c: PreTrainedConfig) -> None:
     c.per_layer_config = numbered(given)
 
 
+def cached_window(c: PreTrainedConfig) -> int | None:
+    """What a cache keeps for layers with a window: in both directions, the window is that of both sides together."""
+    return c.sliding_window // 2 + 1 if c.use_bidirectional_attention == "all" else c.sliding_window
+
+
 def numbered(layers: dict) -> dict[str, dict]:
     """Layer numbers of equal length, as config.json has them."""
     digits = max((len(str(int(key))) for key in layers), default=1)
@@ -94,11 +99,13 @@ CONFIGS = {
             top_k_experts=None,
             moe_intermediate_size=None,
         ),
+        computed={"cached_window": cached_window},
         complete=gemma4_layers,
         theta={},
     ),
     "gemma4_unified_text": ConfigSpec(
         GEMMA4 | dict(max_position_embeddings=262144, sliding_window=1024, use_bidirectional_attention="vision"),
+        computed={"cached_window": cached_window},
         complete=gemma4_layers,
         theta={},
     ),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
+from autoload.keys import Prefix
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.norms import RMSNormFP32, UnweightedRMSNorm
@@ -391,12 +392,20 @@ class AltUpModel(LayerInputModel):
         return self.norm(torch.stack([x[0], *(as_large(project(y), x[0]) for project, y in others)]).mean(0))
 
 
+def borrowed(config: Any) -> str:
+    """Names of the keys and values that the Hub's files have for layers which borrow those of others."""
+    layers = "|".join(str(i) for i, role in enumerate(kv_roles(config)) if role == "borrows")
+    return rf"(?:^|\.)layers\.(?:{layers})\.self_attn\.(?:k_proj|v_proj|k_norm|v_norm)\." if layers else "(?!)"
+
+
 def as_large(x: Tensor, model: Tensor) -> Tensor:
     """x, with the root mean square of another tensor."""
     target = model.pow(2).mean(-1, keepdim=True).sqrt()
     return x * target / x.pow(2).mean(-1, keepdim=True).clamp(min=1e-5).sqrt()
 
 
+# The text part of a file that holds the whole model.
+PART = (Prefix("model.language_model.", "model.", saved=False),)
 VARIANTS = {
     "gemma3n_text": Variant(
         lambda c: Spec(
@@ -411,8 +420,10 @@ VARIANTS = {
             embedding_class=decoder.ScaledEmbedding,
         ),
         heads={"Model": AltUpModel},
+        keys=PART,
+        ignores=borrowed,
     ),
-    "gemma4_text": Variant(gemma4, heads={"Model": Gemma4Model}),
-    "gemma4_unified_text": Variant(gemma4, heads={"Model": Gemma4Model}),
+    "gemma4_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
+    "gemma4_unified_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
 }
 TASKS = decoder.TASKS
