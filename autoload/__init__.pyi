@@ -720,39 +720,6 @@ class AXK1Config(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
 
-class BartConfig(PreTrainedConfig):
-    vocab_size: int
-    max_position_embeddings: int
-    encoder_layers: int
-    encoder_ffn_dim: int
-    encoder_attention_heads: int
-    decoder_layers: int
-    decoder_ffn_dim: int
-    decoder_attention_heads: int
-    encoder_layerdrop: float
-    decoder_layerdrop: float
-    activation_function: str
-    d_model: int
-    dropout: float
-    attention_dropout: float
-    activation_dropout: float
-    init_std: float
-    classifier_dropout: float
-    scale_embedding: bool
-    use_cache: bool
-    pad_token_id: int
-    bos_token_id: int
-    eos_token_id: int
-    is_encoder_decoder: bool
-    decoder_start_token_id: int
-    forced_eos_token_id: int
-    is_decoder: bool
-    tie_word_embeddings: bool
-    id2label: Any
-    label2id: Any
-    num_attention_heads: int
-    hidden_size: int
-    num_hidden_layers: int
 class AXK2Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -794,6 +761,40 @@ class AXK2Config(PreTrainedConfig):
     layer_types: Any
     gated_norm_rank: int
     num_local_experts: int
+
+class BartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    id2label: Any
+    label2id: Any
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
@@ -5625,6 +5626,18 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
+class AXK2Model(_Loads, _models_moe.Model):
+    config: AXK2Config
+
+class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AXK2Config
+
+class AXK2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: AXK2Config
+
+class AXK2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: AXK2Config
+
 class BartModel(_Loads, _models_bart.Model):
     config: BartConfig
 
@@ -5639,17 +5652,6 @@ class BartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassi
 
 class BartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
     config: BartConfig
-class AXK2Model(_Loads, _models_moe.Model):
-    config: AXK2Config
-
-class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
-    config: AXK2Config
-
-class AXK2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
-    config: AXK2Config
-
-class AXK2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
-    config: AXK2Config
 
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
