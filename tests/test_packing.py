@@ -32,6 +32,9 @@ PADDED = {
     "xmod": "one language for each text",
 }
 DECODERS = ("modernbert-decoder",)
+FAMILIES = (
+    "bert bert_kin nomic_bert modernbert eurobert two_way layoutlm layoutlmv3 lilt canine visual_bert xlnet".split()
+)
 
 
 def first_cases() -> list[Case]:
@@ -39,20 +42,7 @@ def first_cases() -> list[Case]:
     cases: dict[str, Case] = {}
     for case in all_cases():
         row = registry.MODELS[case.model_type]
-        families = (
-            "bert",
-            "bert_kin",
-            "nomic_bert",
-            "modernbert",
-            "eurobert",
-            "layoutlm",
-            "layoutlmv3",
-            "lilt",
-            "canine",
-            "visual_bert",
-            "xlnet",
-        )
-        if ("MaskedLM" in row.tasks or row.family in families) and case.model_type not in DECODERS:
+        if ("MaskedLM" in row.tasks or row.family in FAMILIES) and case.model_type not in DECODERS:
             cases.setdefault(case.model_type, case)
     return list(cases.values())
 
