@@ -116,6 +116,7 @@ from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import roberta as _models_roberta
@@ -3590,6 +3591,33 @@ class NemotronConfig(PreTrainedConfig):
     norm_eps: float
     mlp_bias: bool
 
+class NeoMMEConfig(PreTrainedConfig):
+    vocab_size: int
+    embedding_rank: int
+    hidden_size: int
+    intermediate_size: int
+    hidden_act: str
+    mlp_bias: bool
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    norm_eps: float
+    initializer_range: float
+    attention_dropout: float
+    attention_bias: bool
+    layer_types: Any
+    rope_parameters: Any
+    sliding_window: int
+    residual_multiplier: Any
+    patch_size: int
+    embedding_dim: int
+    pad_token_id: int
+    document_token_id: int
+    image_token_id: int
+    tie_word_embeddings: bool
+
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5924,6 +5952,12 @@ class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: NemotronConfig
+
+class NeoMMEModel(_Loads, _models_neomme.Model):
+    config: NeoMMEConfig
+
+class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
+    config: NeoMMEConfig
 
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig

@@ -64,7 +64,7 @@ def quantize(model: Any, recipe: Recipe) -> None:
 
     def chosen(module: nn.Module, name: str) -> bool:
         kept = any(part in name for part in recipe.kept)
-        return type(module) is nn.Linear and id(module) in inside and module is not outputs and not kept
+        return isinstance(module, nn.Linear) and id(module) in inside and module is not outputs and not kept
 
     quantize_(model, recipe.config, filter_fn=chosen)
     for part in model.modules():

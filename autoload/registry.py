@@ -160,6 +160,7 @@ MODELS: dict[str, Row] = {
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
+    "neomme": Row("neomme", "NeoMME", "Model MaskedLM"),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
     "nystromformer": Row("nystromformer", "Nystromformer", ENCODER + TEXT),
     "olmo": Row("decoder_gated", "Olmo", LM_S),
