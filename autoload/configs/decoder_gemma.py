@@ -66,6 +66,10 @@ def widen(c: PreTrainedConfig, own: dict) -> None:
 
 def numbered(layers: dict) -> dict[str, dict]:
     """Layer numbers of equal length, as config.json has them."""
+    if not isinstance(layers, dict) or not all(
+        str(key).isdigit() and isinstance(fields, dict) for key, fields in layers.items()
+    ):
+        raise ConfigError("per_layer_config", layers, "an object that maps numbers of layers to their fields")
     digits = max((len(str(int(key))) for key in layers), default=1)
     return {str(int(key)).zfill(digits): dict(fields) for key, fields in layers.items()}
 

@@ -24,7 +24,7 @@ def complete(c: PreTrainedConfig) -> None:
         windowed = [i for i, kind in enumerate(c.layer_types) if kind == "sliding_attention"]
         given = {i: {"sliding_window": LONG_WINDOW} for i in windowed[1::2]}
         given |= {i: {"sliding_window": None} for i, kind in enumerate(c.layer_types) if kind == "full_attention"}
-    c.per_layer_config = numbered(dict(sorted(given.items(), key=lambda item: int(item[0]))))
+    c.per_layer_config = numbered(given)
     if c.residual_multiplier is None:
         c.residual_multiplier = (2 * c.num_hidden_layers) ** -0.5
     fresh = {kind: dict(rope_type="default", rope_theta=THETA[kind]) for kind in set(c.layer_types)}
