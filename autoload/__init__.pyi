@@ -129,6 +129,7 @@ from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
+from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import perceiver as _models_perceiver
@@ -137,6 +138,7 @@ from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
+from autoload.models import two_way as _models_two_way
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -1729,6 +1731,29 @@ class ElectraConfig(PreTrainedConfig):
     summary_activation: str
     summary_last_dropout: float
     embedding_size: int
+
+class EmbeddingGemma2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    hidden_size_per_layer_input: int
+    embedding_dim: int
 
 class ErnieConfig(PreTrainedConfig):
     vocab_size: int
@@ -4310,6 +4335,33 @@ class NemotronConfig(PreTrainedConfig):
     norm_eps: float
     mlp_bias: bool
 
+class NeoMMEConfig(PreTrainedConfig):
+    vocab_size: int
+    embedding_rank: int
+    hidden_size: int
+    intermediate_size: int
+    hidden_act: str
+    mlp_bias: bool
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    norm_eps: float
+    initializer_range: float
+    attention_dropout: float
+    attention_bias: bool
+    layer_types: Any
+    rope_parameters: Any
+    sliding_window: int
+    residual_multiplier: Any
+    patch_size: int
+    embedding_dim: int
+    pad_token_id: int
+    document_token_id: int
+    image_token_id: int
+    tie_word_embeddings: bool
+
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4467,6 +4519,37 @@ class OpenAIGPTConfig(PreTrainedConfig):
     max_position_embeddings: int
     num_attention_heads: int
     num_hidden_layers: int
+
+class OpenAIPrivacyFilterConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    id2label: Any
+    label2id: Any
+    num_local_experts: int
+    head_dim: int
+    sliding_window: int
+    num_experts_per_tok: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    attention_bias: bool
+    classifier_dropout: float
+    num_experts: int
 
 class OPTConfig(PreTrainedConfig):
     use_cache: bool
@@ -6049,6 +6132,9 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
 
+class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
+    config: EmbeddingGemma2TextConfig
+
 class ErnieModel(_Loads, _models_bert.Model):
     config: ErnieConfig
 
@@ -7018,6 +7104,12 @@ class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: NemotronConfig
 
+class NeoMMEModel(_Loads, _models_neomme.Model):
+    config: NeoMMEConfig
+
+class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
+    config: NeoMMEConfig
+
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig
 
@@ -7089,6 +7181,12 @@ class OpenAIGPTLMHeadModel(_Loads, _models_gpt_decoder.CausalLM):
 
 class OpenAIGPTForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: OpenAIGPTConfig
+
+class OpenAIPrivacyFilterModel(_Loads, _models_two_way.PrivacyModel):
+    config: OpenAIPrivacyFilterConfig
+
+class OpenAIPrivacyFilterForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: OpenAIPrivacyFilterConfig
 
 class OPTModel(_Loads, _models_gpt_fairseq.OPTModel):
     config: OPTConfig

@@ -35,6 +35,7 @@ MAY: dict[str, str] = {
     "saving": "errors config hub keys torch",
     "loading": "errors config hub keys model torch",
     "placement": "errors torch",
+    "quantization": "errors torch",
     "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
     "cli": "errors registry hub",
@@ -50,7 +51,7 @@ LATER: dict[str, str] = {
     "text": "auto registry config configs torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
     "model": "auto saving loading",  # from_pretrained and save_pretrained
-    "auto": "loading placement generation torch",
+    "auto": "loading placement quantization generation torch",
     "sentence": "auto text loading",
     "cli": "auto loading",
 }

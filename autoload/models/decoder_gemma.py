@@ -141,7 +141,7 @@ def of_layer(config: Any, layer_idx: int) -> Any:
     own = copy.copy(config)
     overrides = getattr(config, "per_layer_config", None) or {}
     own.__dict__.update({k: v for key, fields in overrides.items() if int(key) == layer_idx for k, v in fields.items()})
-    if config.use_double_wide_mlp and kv_roles(config)[layer_idx] == "borrows":
+    if getattr(config, "use_double_wide_mlp", False) and kv_roles(config)[layer_idx] == "borrows":
         own.intermediate_size = 2 * config.intermediate_size
     return own
 
@@ -241,17 +241,22 @@ class Gemma4Experts(nn.Module):
         return out
 
 
+def rotary_by_kind(config: Any) -> nn.ModuleDict:
+    """Tables for each kind of layer, of the size of its heads."""
+    tables = {}
+    for kind in dict.fromkeys(config.layer_types):
+        rope, own = config.rope_parameters.get(kind), of_layer(config, config.layer_types.index(kind))
+        if rope is None:
+            raise ConfigError(f"rope_parameters.{kind}", rope, "an object with rope_type and its settings")
+        tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings)
+    return nn.ModuleDict(tables)
+
+
 class Gemma4Model(LayerInputModel):
     """Heads may have another size in each kind of layer."""
 
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
-        tables = {}
-        for kind in dict.fromkeys(config.layer_types):
-            rope, own = config.rope_parameters.get(kind), of_layer(config, config.layer_types.index(kind))
-            if rope is None:
-                raise ConfigError(f"rope_parameters.{kind}", rope, "an object with rope_type and its settings")
-            tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings)
-        return nn.ModuleDict(tables)
+        return rotary_by_kind(config)
 
 
 def gemma4(c: Any) -> Spec:
