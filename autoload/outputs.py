@@ -598,3 +598,24 @@ class PerceiverClassifierOutput(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     cross_attentions: States = None
+
+
+@dataclass
+class ReformerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, seq, 2 * dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ReformerModelWithLMHeadOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
