@@ -130,6 +130,7 @@ from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
+from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -4603,6 +4604,29 @@ class VaultGemmaConfig(PreTrainedConfig):
     final_logit_softcapping: float
     attn_logit_softcapping: float
 
+class ViltConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    modality_type_vocab_size: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    qkv_bias: bool
+    max_image_length: int
+    num_images: int
+
 class VisualBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6647,6 +6671,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class ViltModel(_Loads, _models_vilt.Model):
+    config: ViltConfig
+
+class ViltForQuestionAnswering(_Loads, _models_vilt.VisualAnswer):
+    config: ViltConfig
 
 class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
     config: VisualBertConfig
