@@ -5,6 +5,7 @@ Jaegle et al. 2021 (arXiv:2107.14795).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -265,8 +266,7 @@ class Model(PreTrainedModel):
                 seen.append(x)
                 x = self.run(layer, x, context)
             seen.append(x)
-        context.encoder, context.encoder_mask = x, None
-        logits = None if self.decoder is None else self.decoder(x, context)
+        logits = None if self.decoder is None else self.decoder(x, replace(context, encoder=x, encoder_mask=None))
         shown = (None if w is None else tuple(w) for w in (context.attentions, context.cross_attentions))
         return finish(PerceiverModelOutput(logits, x, tuple(seen) if states else None, *shown), return_dict, config)
 
