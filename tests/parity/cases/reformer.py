@@ -37,6 +37,12 @@ CASES = [
         skip=SKIP,
         label="short",
     ),
-    Case("reformer", REFORMER | dict(attn_layers=["local", "local"]), skip=SKIP, label="local", tasks=("Model",)),
+    Case(
+        "reformer",
+        REFORMER | dict(attn_layers=["local", "local"], local_num_chunks_before=2),
+        skip=SKIP,
+        label="local",
+        tasks=("Model",),
+    ),
     Case("reformer", REFORMER | dict(attn_layers=["lsh"], is_decoder=True), skip=SKIP, label="hash", tasks=("Model",)),
 ]

@@ -6,7 +6,9 @@ from torch import Tensor
 from tests.parity.cases.bert import TINY
 from tests.parity.harness import Case
 
-VILT = TINY | dict(image_size=12, patch_size=4, num_channels=2, qkv_bias=False, modality_type_vocab_size=3)
+VILT = TINY | dict(
+    image_size=12, patch_size=4, num_channels=2, qkv_bias=False, modality_type_vocab_size=3, hidden_act="relu"
+)
 
 
 def patches(ids: Tensor) -> dict[str, Tensor]:
