@@ -77,6 +77,13 @@ CASES = [
         label="answer",
         tasks=TABLE,
     ),
+    Case(
+        "tapas",
+        TAPAS | WEAK | dict(huber_loss_delta=0.8, answer_loss_cutoff=0.1),
+        inputs=numbers,
+        label="cutoff",
+        tasks=TABLE,
+    ),
     *(
         Case(
             "tapas",
