@@ -250,17 +250,9 @@ class VisualAnswer(Head):
         **kwargs: Any,
     ) -> Any:
         """labels: (batch, labels), how far each answer is right, from 0 to 1."""
-        out = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            pixel_values,
-            pixel_mask,
-            inputs_embeds,
-            image_embeds,
-            return_dict=True,
-            **kwargs,
-        )
+        image = {"pixel_values": pixel_values, "pixel_mask": pixel_mask, "image_embeds": image_embeds}
+        text = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds}
+        out = self.base_model(input_ids, **text, **image, return_dict=True, **kwargs)
         logits = self.classifier(out.pooler_output)
         loss = None
         if labels is not None:
