@@ -36,16 +36,21 @@ class Scores:
         if real is not None:
             batch, seq = torch.arange(len(real), device=real.device), self.keys
             seen = real[batch.view(-1, *[1] * (seq.dim() - 1)), seq]
-            dots = torch.where(seen.unsqueeze(-2), dots, _value(dots, -1e9, -1e4))
+            dots = dots.masked_fill(~seen.unsqueeze(-2), _value(dots, -1e9, -1e4))
         if causal:
-            before = self.queries.unsqueeze(-1) >= self.keys.unsqueeze(-2)
-            dots = torch.where(before, dots, _value(dots, -1e9, -1e4))
+            later = self.queries.unsqueeze(-1) < self.keys.unsqueeze(-2)
+            dots = dots.masked_fill(later, _value(dots, -1e9, -1e4))
         return dots
 
 
 def _value(like: Tensor, value: float, half: float) -> float:
     """A score that leaves no chance; float16 reaches less far."""
     return half if like.dtype == torch.float16 else value
+
+
+def pick(x: Tensor, places: Tensor) -> Tensor:
+    """The vectors (batch, heads, seq, dim) that stand at places (batch, heads, count)."""
+    return x.gather(2, places[..., None].expand(-1, -1, -1, x.shape[-1]))
 
 
 class Chunked(nn.Module):
@@ -68,7 +73,7 @@ class Chunked(nn.Module):
 
     def with_neighbours(self, x: Tensor) -> Tensor:
         """Each chunk with those around it; the first and the last are neighbours."""
-        return torch.cat([x.roll(-i, 2) for i in range(-self.before, self.after + 1)], 3)
+        return torch.cat([x.roll(-i, 2) if i else x for i in range(-self.before, self.after + 1)], 3)
 
     def weigh(self, dots: Tensor, v: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Weighted values, and the logarithm of the sum of what the scores stand for."""
@@ -124,7 +129,7 @@ class HashSelfAttention(Chunked):
         if cut:
             order = self.hash(qk.detach(), hashes, context.extra["real"]).argsort(dim=-1, stable=True)
             places = order % seq
-            qk, v = (t.take_along_dim(places[..., None], 2) for t in (qk, v))
+            qk, v = pick(qk, places), pick(v, places)
             qk, v, places = self.in_chunks(qk), self.in_chunks(v), self.in_chunks(places)
         k = qk * (qk.square().mean(-1, keepdim=True) + 1e-6).rsqrt() / math.sqrt(self.dim)
         queries = places
@@ -133,10 +138,11 @@ class HashSelfAttention(Chunked):
         dots = Scores(qk @ k.transpose(-1, -2), queries, places).hide(context.extra["real"], self.causal)
         # A token looks at itself only if there is nothing else to look at.
         itself = queries.unsqueeze(-1) == places.unsqueeze(-2)
-        out, total = self.weigh(torch.where(itself, _value(dots, -1e5, -1e3), dots), v, context)
+        out, total = self.weigh(dots.masked_fill(itself, _value(dots, -1e5, -1e3)), v, context)
         if cut:
-            back = order.argsort(-1)[..., None]
-            out, total = (t.flatten(2, 3).take_along_dim(back, 2).unflatten(2, (hashes, seq)) for t in (out, total))
+            places = torch.arange(order.shape[-1], device=x.device).expand_as(order)
+            back = torch.empty_like(order).scatter_(-1, order, places)
+            out, total = (pick(t.flatten(2, 3), back).unflatten(2, (hashes, seq)) for t in (out, total))
             # Not softmax: where a token saw only itself, the reference's rounding of -1e5 is part of the result.
             out = (out * (total - total.logsumexp(2, keepdim=True)).exp()).sum(2)
         return out.transpose(1, 2).flatten(2)
