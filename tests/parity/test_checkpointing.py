@@ -18,7 +18,7 @@ CASES = [
     (funnel.CASES[0], "Model"),
     (lxmert.CASES[0], "Model"),
     (perceiver.CASES[0], "Model"),
-    (perceiver.CASES[2], "MaskedLM"),
+    (next(case for case in perceiver.CASES if case.label == "text"), "MaskedLM"),
     (reformer.CASES[0], "Model"),
 ]
 
