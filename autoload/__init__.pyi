@@ -133,12 +133,15 @@ from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import reformer as _models_reformer
+from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
+from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -4961,6 +4964,42 @@ class Qwen3VLTextConfig(PreTrainedConfig):
     attention_bias: bool
     head_dim: int
 
+class ReformerConfig(PreTrainedConfig):
+    attention_head_size: int
+    attn_layers: Any
+    axial_norm_std: float
+    axial_pos_embds: bool
+    axial_pos_shape: Any
+    axial_pos_embds_dim: Any
+    chunk_size_lm_head: int
+    eos_token_id: int
+    feed_forward_size: int
+    hash_seed: Any
+    hidden_act: str
+    hidden_dropout_prob: float
+    hidden_size: int
+    initializer_range: float
+    is_decoder: bool
+    layer_norm_eps: float
+    local_num_chunks_before: int
+    local_num_chunks_after: int
+    local_attention_probs_dropout_prob: float
+    local_attn_chunk_length: int
+    lsh_attn_chunk_length: int
+    lsh_attention_probs_dropout_prob: float
+    lsh_num_chunks_before: int
+    lsh_num_chunks_after: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_buckets: Any
+    num_hashes: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    classifier_dropout: Any
+    bos_token_id: Any
+    pad_token_id: int
+
 class RemBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5373,6 +5412,29 @@ class VaultGemmaConfig(PreTrainedConfig):
     layer_types: Any
     final_logit_softcapping: float
     attn_logit_softcapping: float
+
+class ViltConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    modality_type_vocab_size: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    qkv_bias: bool
+    max_image_length: int
+    num_images: int
 
 class VisualBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -7356,6 +7418,21 @@ class Qwen3VLMoeTextModel(_Loads, _models_moe_mrope.DeepstackModel):
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig
 
+class ReformerModel(_Loads, _models_reformer.Model):
+    config: ReformerConfig
+
+class ReformerModelWithLMHead(_Loads, _models_reformer_heads.CausalLM):
+    config: ReformerConfig
+
+class ReformerForSequenceClassification(_Loads, _models_reformer_heads.Classification):
+    config: ReformerConfig
+
+class ReformerForMaskedLM(_Loads, _models_reformer_heads.MaskedLM):
+    config: ReformerConfig
+
+class ReformerForQuestionAnswering(_Loads, _models_reformer_heads.Answer):
+    config: ReformerConfig
+
 class RemBertModel(_Loads, _models_bert.Model):
     config: RemBertConfig
 
@@ -7586,6 +7663,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
+
+class ViltModel(_Loads, _models_vilt.Model):
+    config: ViltConfig
+
+class ViltForQuestionAnswering(_Loads, _models_vilt.VisualAnswer):
+    config: ViltConfig
 
 class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
     config: VisualBertConfig

@@ -661,3 +661,21 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+class ReformerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, seq, 2 * dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ReformerModelWithLMHeadOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
