@@ -95,6 +95,7 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
@@ -1549,6 +1550,13 @@ class ElectraConfig(PreTrainedConfig):
     summary_activation: str
     summary_last_dropout: float
     embedding_size: int
+
+class EncoderDecoderConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    pad_token_id: Any
+    decoder_start_token_id: Any
+    is_encoder_decoder: bool
 
 class ErnieConfig(PreTrainedConfig):
     vocab_size: int
@@ -3716,6 +3724,40 @@ class MuseGlimmerTextConfig(PreTrainedConfig):
     post_norm_eps: float
     layer_rope_theta: Any
 
+class MvpConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    use_prompt: bool
+    prompt_length: int
+    prompt_mid_dim: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class NanoChatConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5358,6 +5400,9 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
 
+class EncoderDecoderModel(_Loads, _models_encoder_decoder.Model):
+    config: EncoderDecoderConfig
+
 class ErnieModel(_Loads, _models_bert.Model):
     config: ErnieConfig
 
@@ -6191,6 +6236,21 @@ class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
 
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
+
+class MvpModel(_Loads, _models_bart.Model):
+    config: MvpConfig
+
+class MvpForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MvpConfig
+
+class MvpForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MvpConfig
+
+class MvpForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MvpConfig
+
+class MvpForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MvpConfig
 
 class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
     config: NanoChatConfig
