@@ -107,6 +107,7 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
+from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
@@ -3053,6 +3054,39 @@ class LayoutLMv3Config(PreTrainedConfig):
     patch_size: int
     classifier_dropout: Any
 
+class LEDConfig(PreTrainedConfig):
+    vocab_size: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    max_encoder_position_embeddings: int
+    max_decoder_position_embeddings: int
+    attention_window: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
+    initializer_range: float
+
 class LiltConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5921,6 +5955,15 @@ class LayoutLMv3ForTokenClassification(_Loads, _models_layoutlmv3.TokenLabels):
 
 class LayoutLMv3ForQuestionAnswering(_Loads, _models_layoutlmv3.Answer):
     config: LayoutLMv3Config
+
+class LEDModel(_Loads, _models_led.LEDModel):
+    config: LEDConfig
+
+class LEDForConditionalGeneration(_Loads, _models_led.LEDLM):
+    config: LEDConfig
+
+class LEDForQuestionAnswering(_Loads, _models_led.LEDQuestionAnswering):
+    config: LEDConfig
 
 class LiltModel(_Loads, _models_lilt.Model):
     config: LiltConfig

@@ -142,6 +142,7 @@ MODELS: dict[str, Row] = {
     "laguna": Row("moe_attention", "Laguna", LM),
     "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
     "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
+    "led": Row("led", "LED", SEQ2SEQ + " QuestionAnswering"),
     "lilt": Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),
     "llama": Row("decoder", "Llama", LM_STQ),
     "llama4_text": Row("moe_attention", "Llama4Text", LM),

@@ -64,11 +64,12 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def ragged(case: Case, model: Any) -> dict[str, torch.Tensor]:
     """Source texts of several lengths."""
-    ids = inputs_for(case, "CausalLM")["input_ids"]
+    inputs = inputs_for(case, "CausalLM")
+    ids = inputs.pop("input_ids")
     mask = torch.ones_like(ids)
     mask[0, -4:] = 0
     mask[2, -1:] = 0
-    return {"input_ids": ids.masked_fill(mask == 0, model.config.pad_token_id), "attention_mask": mask}
+    return {"input_ids": ids.masked_fill(mask == 0, model.config.pad_token_id), "attention_mask": mask, **inputs}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -114,9 +115,9 @@ def test_given_embeddings(case: Case, loaded: Any) -> None:
     generator = torch.Generator().manual_seed(7)
     source, target = (side().get_input_embeddings().embedding_dim for side in (ours.get_encoder, ours.get_decoder))
     given = dict(
-        inputs_embeds=torch.randn(2, 6, source, generator=generator),
+        inputs_embeds=torch.randn(2, 12, source, generator=generator),
         decoder_inputs_embeds=torch.randn(2, 4, target, generator=generator),
-        attention_mask=torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),
+        attention_mask=torch.tensor([[1] * 12, [1] * 10 + [0] * 2]),
     )
     with torch.no_grad():
         assert_close(ours(**given).logits, theirs(**given).logits, case.tolerance, "logits")
