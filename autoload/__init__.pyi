@@ -99,6 +99,7 @@ from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
+from autoload.models import fsmt as _models_fsmt
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
@@ -1907,6 +1908,43 @@ class FNetConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
+
+class FSMTConfig(PreTrainedConfig):
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    langs: Any
+    src_vocab_size: int
+    tgt_vocab_size: int
+    max_length: int
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    vocab_size: int
 
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -5601,6 +5639,12 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
+
+class FSMTModel(_Loads, _models_fsmt.FSMTModel):
+    config: FSMTConfig
+
+class FSMTForConditionalGeneration(_Loads, _models_fsmt.FSMTLM):
+    config: FSMTConfig
 
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig

@@ -98,6 +98,7 @@ MODELS: dict[str, Row] = {
     "flex_olmo": Row("moe", "FlexOlmo", LM),
     "flint": Row("moe_windows", "Flint", LM),
     "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "fsmt": Row("fsmt", "FSMT", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
