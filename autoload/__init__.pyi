@@ -122,6 +122,7 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -4084,6 +4085,38 @@ class PegasusConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class PegasusXConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    num_global_tokens: int
+    block_size: int
+    stagger_local_blocks: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6452,6 +6485,12 @@ class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
 
 class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
     config: PegasusConfig
+
+class PegasusXModel(_Loads, _models_pegasus_x.Model):
+    config: PegasusXConfig
+
+class PegasusXForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: PegasusXConfig
 
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig

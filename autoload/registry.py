@@ -181,6 +181,7 @@ MODELS: dict[str, Row] = {
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
     "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
+    "pegasus_x": Row("pegasus_x", "PegasusX", SEQ2SEQ),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),

@@ -74,7 +74,7 @@ class Layer(nn.Module):
         self.self_attn_layer_norm = nn.LayerNorm(size)
         self.crosses = crosses
         if crosses:
-            self.encoder_attn = SeparateAttention(size, heads, layer_idx, cross=True, dropout=config.attention_dropout)
+            self.encoder_attn = self.make_attention(config, heads, layer_idx, cross=True)
             self.encoder_attn_layer_norm = nn.LayerNorm(size)
         self.fc1 = nn.Linear(size, inner)
         self.fc2 = nn.Linear(inner, size)
@@ -82,8 +82,8 @@ class Layer(nn.Module):
         self.activation_fn = Activation(config.activation_function)
         self.dropout, self.activation_dropout = nn.Dropout(config.dropout), nn.Dropout(config.activation_dropout)
 
-    def make_attention(self, config: Any, heads: int, layer_idx: int) -> nn.Module:
-        return SeparateAttention(config.d_model, heads, layer_idx, dropout=config.attention_dropout)
+    def make_attention(self, config: Any, heads: int, layer_idx: int, cross: bool = False) -> nn.Module:
+        return SeparateAttention(config.d_model, heads, layer_idx, cross=cross, dropout=config.attention_dropout)
 
     def mlp(self, x: Tensor) -> Tensor:
         return self.dropout(self.fc2(self.activation_dropout(self.activation_fn(self.fc1(x)))))

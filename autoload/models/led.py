@@ -37,7 +37,7 @@ class LEDAttention(nn.Module):
 class LEDLayer(bart.Layer):
     """With Longformer's attention."""
 
-    def make_attention(self, config: Any, heads: int, layer_idx: int) -> nn.Module:
+    def make_attention(self, config: Any, heads: int, layer_idx: int, cross: bool = False) -> nn.Module:
         return LEDAttention(config, layer_idx)
 
 
