@@ -82,6 +82,7 @@ from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -818,6 +819,42 @@ class BertGenerationConfig(PreTrainedConfig):
     use_cache: bool
     is_decoder: bool
     add_cross_attention: bool
+
+class BigBirdPegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    attention_type: str
+    block_size: int
+    num_random_blocks: int
+    use_bias: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
 
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
@@ -5192,6 +5229,21 @@ class BertGenerationEncoder(_Loads, _models_bert.Model):
 
 class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
     config: BertGenerationConfig
+
+class BigBirdPegasusModel(_Loads, _models_bigbird_pegasus.Model):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForCausalLM(_Loads, _models_bigbird_pegasus.DecoderLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BigBirdPegasusConfig
 
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig

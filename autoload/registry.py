@@ -55,6 +55,7 @@ MODELS: dict[str, Row] = {
     "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
+    "bigbird_pegasus": Row("bigbird_pegasus", "BigBirdPegasus", SEQ2SEQ_LM + " SequenceClassification QuestionAnswering"),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
     "bitnet": Row("decoder_gated", "BitNet", LM),
     "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),

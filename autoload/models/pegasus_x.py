@@ -66,7 +66,9 @@ class BlockLayer(bart.PreNormLayer):
         shift = self.shift
         shifted = F.pad(self.self_attn_layer_norm(text), (0, 0, shift, shift))
         real = F.pad(context.extra["real"], (shift, shift), value=False)
-        new = self.self_attn.look((shifted, self.global_self_attn_layer_norm(wide)), real, context)
+        new = self.self_attn.look(  # type: ignore[union-attr, operator]
+            (shifted, self.global_self_attn_layer_norm(wide)), real, context
+        )
         text = text + self.dropout(new[0][:, shift : shift + text.shape[1]])
         wide = wide + self.dropout(new[1])
         return tuple(t + self.mlp(self.final_layer_norm(t)) for t in (text, wide))  # type: ignore[return-value]

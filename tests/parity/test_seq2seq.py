@@ -243,13 +243,16 @@ def test_half_a_file(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read and not [name for name in read if ".encoder." in name or "final_logits_bias" in name]
     whole = theirs.state_dict()
     for name, tensor in ours.state_dict().items():
-        assert torch.equal(tensor, whole[name]), name
+        if ours.loading_report.sources[name] == "new":
+            assert name == "lm_head.weight" and not ours._tied_weights_keys, name
+        else:
+            assert torch.equal(tensor, whole[name]), name
 
 
 ALONE = [
     case
     for case in all_cases()
-    if registry.MODELS[case.model_type].family == "bart"
+    if registry.MODELS[case.model_type].family in ("bart", "bigbird_pegasus")
     and "CausalLM" in registry.tasks_of(case.model_type)
     and (not case.tasks or "CausalLM" in case.tasks)
 ]
