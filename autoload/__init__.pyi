@@ -83,6 +83,7 @@ from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
+from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -96,10 +97,12 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
 from autoload.models import funnel as _models_funnel
+from autoload.models import fsmt as _models_fsmt
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
@@ -109,6 +112,7 @@ from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
+from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
@@ -135,6 +139,7 @@ from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
+from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -903,6 +908,41 @@ class BigBirdConfig(PreTrainedConfig):
     rescale_embeddings: bool
     block_size: int
     num_random_blocks: int
+class BigBirdPegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    attention_type: str
+    block_size: int
+    num_random_blocks: int
+    use_bias: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
 
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
@@ -1757,6 +1797,12 @@ class EmbeddingGemma2TextConfig(PreTrainedConfig):
     layer_types: Any
     hidden_size_per_layer_input: int
     embedding_dim: int
+class EncoderDecoderConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    pad_token_id: Any
+    decoder_start_token_id: Any
+    is_encoder_decoder: bool
 
 class ErnieConfig(PreTrainedConfig):
     vocab_size: int
@@ -2132,6 +2178,42 @@ class FunnelConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     hidden_size: int
     num_attention_heads: int
+class FSMTConfig(PreTrainedConfig):
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    langs: Any
+    src_vocab_size: int
+    tgt_vocab_size: int
+    max_length: int
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    vocab_size: int
 
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -3422,6 +3504,39 @@ class LayoutLMv3Config(PreTrainedConfig):
     patch_size: int
     classifier_dropout: Any
 
+class LEDConfig(PreTrainedConfig):
+    vocab_size: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    max_encoder_position_embeddings: int
+    max_decoder_position_embeddings: int
+    attention_window: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
+    initializer_range: float
+
 class LiltConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4635,6 +4750,37 @@ class PerceiverConfig(PreTrainedConfig):
     output_shape: Any
     output_num_channels: int
     _label_trainable_num_channels: int
+class PegasusXConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    num_global_tokens: int
+    block_size: int
+    stagger_local_blocks: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
@@ -5860,6 +6006,20 @@ class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
 
 class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
     config: BigBirdConfig
+class BigBirdPegasusModel(_Loads, _models_bigbird_pegasus.Model):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForCausalLM(_Loads, _models_bigbird_pegasus.DecoderLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BigBirdPegasusConfig
 
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig
@@ -6196,6 +6356,8 @@ class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
 
 class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
     config: EmbeddingGemma2TextConfig
+class EncoderDecoderModel(_Loads, _models_encoder_decoder.Model):
+    config: EncoderDecoderConfig
 
 class ErnieModel(_Loads, _models_bert.Model):
     config: ErnieConfig
@@ -6385,6 +6547,11 @@ class FunnelForPreTraining(_Loads, _models_electra.ElectraPreTraining):
 
 class FunnelBaseModel(_Loads, _models_funnel.BaseModel):
     config: FunnelConfig
+class FSMTModel(_Loads, _models_fsmt.FSMTModel):
+    config: FSMTConfig
+
+class FSMTForConditionalGeneration(_Loads, _models_fsmt.FSMTLM):
+    config: FSMTConfig
 
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
@@ -6772,6 +6939,15 @@ class LayoutLMv3ForTokenClassification(_Loads, _models_layoutlmv3.TokenLabels):
 
 class LayoutLMv3ForQuestionAnswering(_Loads, _models_layoutlmv3.Answer):
     config: LayoutLMv3Config
+
+class LEDModel(_Loads, _models_led.LEDModel):
+    config: LEDConfig
+
+class LEDForConditionalGeneration(_Loads, _models_led.LEDLM):
+    config: LEDConfig
+
+class LEDForQuestionAnswering(_Loads, _models_led.LEDQuestionAnswering):
+    config: LEDConfig
 
 class LiltModel(_Loads, _models_lilt.Model):
     config: LiltConfig
@@ -7288,6 +7464,11 @@ class PerceiverForImageClassificationFourier(_Loads, _models_perceiver.FourierCl
 
 class PerceiverForImageClassificationConvProcessing(_Loads, _models_perceiver.ConvClassification):
     config: PerceiverConfig
+class PegasusXModel(_Loads, _models_pegasus_x.Model):
+    config: PegasusXConfig
+
+class PegasusXForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: PegasusXConfig
 
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig

@@ -602,12 +602,25 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
+        if _added(name, absent, targets):
+            continue
         if _is_head(model, name, prefix):
             group = name.split(".", 1)[0]
             if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue
         wrong.append(name)
     return wrong
+
+
+# Parts of layers that look at an encoder; a configuration may add them to a model that was trained without.
+CROSS = frozenset(("crossattention", "ln_cross_attn", "encoder_attn", "encoder_attn_layer_norm"))
+
+
+def _added(name: str, absent: set[str], targets: list[str]) -> bool:
+    """Whether a parameter is part of cross-attention, none of which the file has."""
+    return not CROSS.isdisjoint(name.split(".")) and all(
+        t in absent for t in targets if not CROSS.isdisjoint(t.split("."))
+    )
 
 
 def _announce(report: LoadingReport, model: nn.Module, where: str) -> None:

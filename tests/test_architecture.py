@@ -50,6 +50,7 @@ LATER: dict[str, str] = {
     "repository": "download",  # only for what is not cached
     "text": "auto registry config configs torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
+    "models": "auto registry",  # of models that hold others
     "model": "auto saving loading",  # from_pretrained and save_pretrained
     "auto": "loading placement quantization generation torch",
     "sentence": "auto text loading",

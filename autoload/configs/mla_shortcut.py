@@ -44,7 +44,7 @@ CONFIGS = {
             intermediate_size="ffn_hidden_size",
             moe_intermediate_size="expert_ffn_hidden_size",
         ),
-        computed={"num_hidden_layers": attentions},
+        members={"num_hidden_layers": property(attentions)},
         complete=longcat,
         theta=1e7,
     ),
