@@ -344,7 +344,7 @@ RECIPES: dict[str, Recipe] = {
     "LEDTokenizer": ROBERTA,
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
-    "LukeTokenizer": ROBERTA,
+    "LukeTokenizer": ROBERTA._replace(base="autoload.text.entities:EntityTokenizer"),
     "LxmertTokenizer": BERT,
     "M2M100Tokenizer": Recipe(
         files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
@@ -376,7 +376,7 @@ RECIPES: dict[str, Recipe] = {
         tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
         base="autoload.text.lookup:MgpstrTokenizer",
     ),
-    "MLukeTokenizer": XLM_R,
+    "MLukeTokenizer": XLM_R._replace(base="autoload.text.entities:EntityTokenizer"),
     "MobileBertTokenizer": BERT,
     "MPNetTokenizer": BERT._replace(
         tokens={**FAIRSEQ, "unk_token": "[UNK]"},
