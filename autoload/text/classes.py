@@ -323,6 +323,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "LayoutLMv3Tokenizer": ROBERTA._replace(
         base="autoload.text.layout:LayoutTokenizer",
+        names=["input_ids", "attention_mask", "bbox"],
         defaults={
             "add_prefix_space": True,
             "trim_offsets": True,
@@ -364,7 +365,21 @@ RECIPES: dict[str, Recipe] = {
         defaults={"model_max_length": 512},
         base="autoload.text.marian:MarianTokenizer",
     ),
-    "MarkupLMTokenizer": ROBERTA._replace(names=TYPES),
+    "MarkupLMTokenizer": ROBERTA._replace(
+        base="autoload.text.layout:MarkupTokenizer",
+        roberta=False,
+        pair="cls $A sep $B sep",
+        names=TYPES,
+        defaults={
+            "add_prefix_space": False,
+            "trim_offsets": False,
+            **LAYOUT,
+            "tags_dict": {},
+            "max_depth": 50,
+            "max_width": 1000,
+            "pad_width": 1001,
+        },
+    ),
     "MBart50Tokenizer": MBART._replace(
         build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},

@@ -107,7 +107,7 @@ class EntityTokenizer(PreTrainedTokenizerFast):
         max_entity_length: int | None = None,
         **settings: Any,
     ) -> BatchEncoding:
-        parts = text, entity_spans, entities, pair, entity_spans_pair, entities_pair
+        parts: Any = text, entity_spans, entities, pair, entity_spans_pair, entities_pair
         if self.task is None and all(part is None for part in (*parts[1:3], *parts[4:])):
             return super()._encode(text, pair, **settings)
         for name in ("return_offsets_mapping", "is_split_into_words", "return_overflowing_tokens"):
@@ -118,7 +118,7 @@ class EntityTokenizer(PreTrainedTokenizerFast):
             for name, part in zip(("entity_spans", "entities", "text_pair"), parts[1:4], strict=True):
                 if part is not None and len(part) != len(text):
                     raise TokenizerError(f"{name} has {len(part)} rows and text {len(text)}.", field=name)
-        rows = (
+        rows: list[Any] = (
             [[None if part is None else part[index] for part in parts] for index in range(len(text))]
             if batched
             else [parts]
@@ -195,8 +195,15 @@ class EntityTokenizer(PreTrainedTokenizerFast):
             excess = len(ids) + len(other or []) - cut.max_length
             excess += self.num_special_tokens_to_add(other is not None) if special else 0
             ids, other, _ = cut_ids(ids, other, excess, cut.strategy, cut.stride, cut.direction)
-        options = {key: settings.get(key) for key in ("return_token_type_ids", "return_special_tokens_mask")}
-        data = frame_ids(self, ids, other, add_special_tokens=special, return_attention_mask=False, **options)
+        data = frame_ids(
+            self,
+            ids,
+            other,
+            add_special_tokens=special,
+            return_attention_mask=False,  # the batch makes it, after padding
+            return_token_type_ids=settings.get("return_token_type_ids"),
+            return_special_tokens_mask=bool(settings.get("return_special_tokens_mask")),
+        )
         if first.entities is None and (second is None or second.entities is None):
             return data
         offsets = (1, len(ids) + 3) if special else (0, len(ids))
@@ -260,7 +267,9 @@ class EntityTokenizer(PreTrainedTokenizerFast):
             return out.convert_to_tensors(tensors)
         length = 0 if getattr(padding, "value", padding) == "max_length" else None
         side = settings.get("padding_side") or self.padding_side
-        filled = Padding(length, settings.get("pad_to_multiple_of"), side, self.pad_token_id, 0, self.pad_token or "")
+        filled = Padding(
+            length, settings.get("pad_to_multiple_of"), side, self.pad_token_id or 0, 0, self.pad_token or ""
+        )
         own = {key: value for key, value in out.items() if key.startswith("entity_")}
         own = self._filled(
             {"input_ids": [[] for _ in rows], **own},
