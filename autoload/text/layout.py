@@ -43,7 +43,7 @@ class PlacedTokenizer(PreTrainedTokenizerFast):
         batched = isinstance(text[0], (list, tuple)) if pair is None else isinstance(text, (list, tuple))
         rows = list(text) if batched else [text]
         questions = None if pair is None else [self._question(question) for question in rows]
-        words = rows if pair is None else (list(pair) if batched else [pair])
+        words: list[Any] = rows if pair is None else (list(pair or ()) if batched else [pair])
         places, labels = (places, labels) if batched else ([places], None if labels is None else [labels])
         self._check(words, places, labels)
         tensors, settings["is_split_into_words"] = settings.pop("return_tensors", None), True
@@ -69,8 +69,10 @@ class PlacedTokenizer(PreTrainedTokenizerFast):
         ignored, first_only = self._option("pad_token_label"), self._option("only_label_first_subword")
         out, before = [], None
         for word, place in zip(row.word_ids, row.sequence_ids, strict=True):
-            told = word is not None and place == sequence and not (first_only and word == before)
-            out.append(labels[word] if told else ignored)
+            if word is None or place != sequence or (first_only and word == before):
+                out.append(ignored)
+            else:
+                out.append(labels[word])
             before = word if place == sequence else None
         return out
 

@@ -10,7 +10,9 @@ from typing import Any
 from tokenizers import AddedToken
 
 from autoload.errors import FileError
+from autoload.text.specials import reject_unknown
 
+UPLOAD = ("token", "private", "commit_message", "commit_description", "revision", "create_pr")
 FLAGS = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 
 
@@ -171,12 +173,14 @@ def _templates(template: Any) -> dict[str, str]:
 def _upload(folder: Path, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
-    api = HfApi(token=hub.pop("token", None))
-    repo = api.create_repo(repo_id, private=hub.pop("private", None), exist_ok=True)
+    reject_unknown("push_to_hub", {key: value for key, value in hub.items() if key not in UPLOAD}, UPLOAD)
+    api = HfApi(token=hub.get("token"))
+    repo = api.create_repo(repo_id, private=hub.get("private"), exist_ok=True).repo_id
     return api.upload_folder(
-        repo_id=repo.repo_id,
+        repo_id=repo,
         folder_path=folder,
-        commit_message=hub.pop("commit_message", None) or "Upload tokenizer",
-        revision=hub.pop("revision", None),
-        create_pr=hub.pop("create_pr", False),
+        commit_message=hub.get("commit_message") or "Upload tokenizer",
+        commit_description=hub.get("commit_description"),
+        revision=hub.get("revision"),
+        create_pr=hub.get("create_pr", False),
     )
