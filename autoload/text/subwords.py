@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from autoload.errors import CorruptFile, TokenizerError, reading
+from autoload.errors import CorruptFile, reading
 from autoload.text.lookup import LookupTokenizer
 from autoload.text.pipelines import read_vocab
 
@@ -87,16 +87,14 @@ class PhobertTokenizer(FairseqDictTokenizer):
 
 
 class BertweetTokenizer(FairseqDictTokenizer):
-    """BERTweet's. Tweets are to be normalized before."""
+    """BERTweet's; with `normalization`, for tweets as they are written."""
 
-    def _open(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
-        if settings.get("normalization"):
-            raise TokenizerError(
-                "normalization=True needs the package `emoji` and a tweet splitter, which are not supported: normalize "
-                "tweets beforehand and pass normalization=False.",
-                field="normalization",
-            )
-        super()._open(paths, settings)
+    def _pieces(self, text: str) -> list[str]:
+        if self.init_kwargs.get("normalization"):
+            from autoload.text.tweets import normalized
+
+            text = normalized(text)
+        return super()._pieces(text)
 
 
 class BlenderbotSmallTokenizer(SubwordTokenizer):
