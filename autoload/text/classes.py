@@ -180,6 +180,13 @@ RECIPES: dict[str, Recipe] = {
     "BertTokenizer": BERT,
     "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
     "BigBirdTokenizer": BIG_BIRD,
+    "BioGptTokenizer": Recipe(
+        files=VOCAB_MERGES,
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        single="sep $A",
+        pair="sep $A sep $B",
+        base="autoload.text.subwords:BioGptTokenizer",
+    ),
     "BlenderbotSmallTokenizer": Recipe(
         files=VOCAB_MERGES,
         tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
@@ -292,6 +299,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "GemmaTokenizer": GEMMA,
     "GPT2Tokenizer": GPT2,
+    "GPTNeoXJapaneseTokenizer": Recipe(
+        files={"vocab_file": "vocab.txt", "emoji_file": "emoji.json"},
+        tokens=_tokens(unk="<|endoftext|>", pad="<|endoftext|>", bos="<|startoftext|>", eos="<|endoftext|>"),
+        defaults={"do_clean_text": False},
+        base="autoload.text.japanese:GPTNeoXJapaneseTokenizer",
+    ),
     "GPTNeoXTokenizer": NEOX,
     "GPTSw3Tokenizer": Recipe(
         build="sentencepiece:gpt_sw3",

@@ -23,6 +23,7 @@ TEXTS = [
     "Naïve café the fox quick",
     "a b",
 ]
+NEEDS = {"BioGptTokenizer": "sacremoses"}  # packages without which a class does not load
 PAIR = ("hello world", "the fox")
 UNKNOWN, CONTROL, USER, NORMAL = 2, 3, 4, 1
 SETS = {  # the first pieces of models, and their kinds
@@ -159,6 +160,35 @@ def fairseq_dict(merges: str) -> dict[str, Any]:
     }
 
 
+def japanese() -> str:
+    """A vocabulary of GPT-NeoX-Japanese: spellings of a piece with commas between, then names and bytes."""
+    names = [
+        "<URL>",
+        "<EMAIL>",
+        "<TEL>",
+        "<DATE>",
+        "<PRICE>",
+        "<BLOCK>",
+        "<KIGOU>",
+        "<U2000U2BFF>",
+        "<SP>",
+        "<BR>",
+        "<TAB>",
+    ]
+    pieces = ["1,①", ",", "a,A", "lo", "wor", "世界,世", "界", "x", "the", *"bcdefghijklmnopqrstuvwyz.!?"]
+    return "".join(
+        f"{line}\n"
+        for line in [
+            *pieces,
+            *names,
+            "<|emoji1|>",
+            *(f"<|byte{byte}|>" for byte in range(256)),
+            "<|startoftext|>",
+            "<|endoftext|>",
+        ]
+    )
+
+
 def spm(name: str, heads: str = "fairseq", bpe: bool = False) -> dict[str, Any]:
     """A SentencePiece model under a name."""
     return {name: sentencepiece(heads, bpe)}
@@ -182,6 +212,7 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "BertTokenizer": (lambda: {"vocab.txt": wordpiece()}, {}),
     "BertweetTokenizer": (lambda: fairseq_dict("bpe.codes"), {}),
     "BigBirdTokenizer": (lambda: spm("spiece.model", "bigbird"), {}),
+    "BioGptTokenizer": (lambda: words_bpe(["<s>", "<pad>", "</s>", "<unk>"], counts=" 3"), {}),
     "BlenderbotSmallTokenizer": (lambda: at_signs(["__null__", "__start__", "__end__", "__unk__", "__newln__"]), {}),
     "BlenderbotTokenizer": (lambda: bytelevel(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]), {}),
     "CTRLTokenizer": (lambda: at_signs(["<unk>"]), {}),
@@ -210,6 +241,13 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
         {},
     ),
     "GPT2Tokenizer": (lambda: bytelevel(["<|endoftext|>"]), {}),
+    "GPTNeoXJapaneseTokenizer": (
+        lambda: {
+            "vocab.txt": japanese(),
+            "emoji.json": {"emoji": {"😀": "<|emoji1|>"}, "emoji_inv": {"<|emoji1|>": "😀"}},
+        },
+        {"do_clean_text": True},
+    ),
     "GPTNeoXTokenizer": (lambda: bytelevel(["<|endoftext|>", "<|padding|>"]), {}),
     "GPTSw3Tokenizer": (lambda: spm("spiece.model", "sw3", bpe=True), {}),
     "HerbertTokenizer": (lambda: words_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]), {}),
