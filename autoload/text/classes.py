@@ -462,7 +462,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
     "ProphetNetTokenizer": BERT._replace(
-        build="pipelines:prophetnet",
+        build="pipelines:spaced_wordpiece",
         files={"vocab_file": "prophetnet.tokenizer"},
         defaults={**BERT.defaults, "clean_up_tokenization_spaces": True},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
@@ -481,6 +481,9 @@ RECIPES: dict[str, Recipe] = {
         defaults={"do_lower_case": False, "keep_accents": True},
     ),
     "RobertaTokenizer": ROBERTA,
+    "RoCBertTokenizer": BERT._replace(
+        build="pipelines:spaced_wordpiece", names=PLAIN, base="autoload.text.shapes:RoCBertTokenizer"
+    ),
     "SeamlessM4TTokenizer": Recipe(
         build="sentencepiece:seamless",
         files=SPM_BPE,

@@ -18,7 +18,6 @@ OTHERS = {
     "MyT5Tokenizer": "it rewrites bytes by language",
     "RagTokenizer": "it is two tokenizers: load them with subfolder='question_encoder_tokenizer' and "
     "subfolder='generator_tokenizer'",
-    "RoCBertTokenizer": "its models need shapes and pronunciations beside ids",
 }
 
 

@@ -280,6 +280,14 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "Qwen3_5Tokenizer": (lambda: bytelevel(["<|endoftext|>"]), {}),
     "ReformerTokenizer": (lambda: spm("spiece.model", bpe=True), {}),
     "RemBertTokenizer": (lambda: spm("sentencepiece.model", "albert"), {}),
+    "RoCBertTokenizer": (
+        lambda: {
+            "vocab.txt": wordpiece(),
+            "word_shape.json": numbered(["[PAD]", "[UNK]", "hello", "the", "a", "##w", "[SEP]"]),
+            "word_pronunciation.json": numbered(["[UNK]", "fox", "[CLS]", "b", "hello"]),
+        },
+        {},
+    ),
     "RobertaTokenizer": (lambda: bytelevel(ROBERTA), {}),
     "SeamlessM4TTokenizer": (
         lambda: spm("sentencepiece.bpe.model", bpe=True),
