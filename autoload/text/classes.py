@@ -28,6 +28,7 @@ class Recipe(NamedTuple):
     fixed: bool = False  # add_bos_token and add_eos_token never change the template
     lstrip_mask: bool = False  # the mask token takes the space before it
     strip_named: bool = False  # named tokens take the white space around them
+    keep: bool = False  # a save writes the vocabulary files too: the reference reads no tokenizer.json of this class
     names: list[str] = PLAIN
     side: str = "right"
     pad_type: int = 0
@@ -168,12 +169,14 @@ RECIPES: dict[str, Recipe] = {
     "BertGenerationTokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
     ),
     "BertJapaneseTokenizer": BERT._replace(
         build="pipelines:bert_japanese",
+        keep=True,
         names=PLAIN,
         defaults={"do_lower_case": False, "word_tokenizer_type": "basic", "subword_tokenizer_type": "wordpiece"},
     ),
@@ -309,6 +312,7 @@ RECIPES: dict[str, Recipe] = {
     "GPTSw3Tokenizer": Recipe(
         build="sentencepiece:gpt_sw3",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
         fixed=True,
@@ -457,12 +461,14 @@ RECIPES: dict[str, Recipe] = {
     "PhobertTokenizer": PHOBERT,
     "PLBartTokenizer": MBART._replace(
         build="sentencepiece:plbart",
+        keep=True,
         base="autoload.text.translation:PLBartTokenizer",
         defaults={"language_codes": "base"},
     ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
     "ProphetNetTokenizer": BERT._replace(
         build="pipelines:spaced_wordpiece",
+        keep=True,
         files={"vocab_file": "prophetnet.tokenizer"},
         defaults={**BERT.defaults, "clean_up_tokenization_spaces": True},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
@@ -482,7 +488,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "RobertaTokenizer": ROBERTA,
     "RoCBertTokenizer": BERT._replace(
-        build="pipelines:spaced_wordpiece", names=PLAIN, base="autoload.text.shapes:RoCBertTokenizer"
+        build="pipelines:spaced_wordpiece", keep=True, names=PLAIN, base="autoload.text.shapes:RoCBertTokenizer"
     ),
     "SeamlessM4TTokenizer": Recipe(
         build="sentencepiece:seamless",
@@ -495,6 +501,7 @@ RECIPES: dict[str, Recipe] = {
     "SiglipTokenizer": Recipe(
         build="sentencepiece:siglip",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
         single="$A eos",
@@ -511,6 +518,7 @@ RECIPES: dict[str, Recipe] = {
     "SpeechT5Tokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files={"vocab_file": "spm_char.model"},
         tokens={**SENTENCE, "pad_token": "<pad>"},
         single="$A eos",

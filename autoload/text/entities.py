@@ -81,8 +81,8 @@ class EntityTokenizer(PreTrainedTokenizerFast):
                 f"task={self.task!r}: expected one of {', '.join(known)}{did_you_mean(str(self.task), known)}.",
                 field="task",
             )
-        self.max_entity_length: int = COUNTS.get(self.task or "", settings.get("max_entity_length", 32))
-        self.max_mention_length: int = settings.get("max_mention_length", 30)
+        self.max_entity_length: int = COUNTS.get(self.task or "", settings.get("max_entity_length") or 32)
+        self.max_mention_length: int = settings.get("max_mention_length") or 30
 
     def _saved_vocabulary(self) -> dict[str, str | bytes]:
         entities = json.dumps(self.entity_vocab, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -19,6 +19,8 @@ FLAGS = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 class Saving:
     """Saving and uploading of a tokenizer."""
 
+    _kept: dict[str, bytes] = {}  # vocabulary files as they were read, for programs that read these alone
+
     def save_pretrained(
         self: Any,
         save_directory: str | os.PathLike,
@@ -75,7 +77,7 @@ class Saving:
 
     def _saved_vocabulary(self: Any) -> dict[str, str | bytes]:
         """File name -> content of the vocabulary."""
-        return {"tokenizer.json": self._rust.to_str(pretty=True)}
+        return {"tokenizer.json": self._rust.to_str(pretty=True), **self._kept}
 
     def _saved_config(self: Any) -> dict[str, Any]:
         """What tokenizer_config.json gets."""

@@ -63,7 +63,7 @@ class RoCBertTokenizer(PreTrainedTokenizerFast):
 
     def _looked_up(self, ids: list[int], special: list[int], table: Mapping[str, int]) -> list[int]:
         """Entries of a table for a row of ids; padding stays padding."""
-        unknown, pad = table["[UNK]"], self.pad_token_id
+        unknown, pad = table["[UNK]"], self.pad_token_id or 0
         tokens = self.convert_ids_to_tokens(ids)
         return [
             (pad if index == pad else unknown) if added else table.get(token, unknown)
