@@ -146,8 +146,7 @@ class EntityTokenizer(PreTrainedTokenizerFast):
         """A text's ids and entities, with the marks that the task wants."""
         if spans is None and self.task is None:
             return Marked(self._piece_ids(text))
-        _check_spans(text, spans, names, COUNTS.get(self.task or ""))
-        ids, places = self._cut(text, spans)
+        ids, places = self._cut(text, _checked(text, spans, names, COUNTS.get(self.task or "")))
         if self.task is None and names is not None:
             return Marked(ids, [self.entity_vocab.get(name, self.entity_unk_token_id) for name in names], places)
         masks = [self.entity_mask_token_id] * len(places)
@@ -291,8 +290,8 @@ def _within(marked: Marked | None, length: int) -> tuple[list[int], list[Span]]:
     return [name for name, _ in kept], [span for _, span in kept]
 
 
-def _check_spans(text: str, spans: Any, names: Any, count: int | None) -> None:
-    """Refuse spans that are none.
+def _checked(text: str, spans: Any, names: Any, count: int | None) -> list[Span]:
+    """The spans, if they are any.
 
     Raises:
         TokenizerError: there is one, or another number of them than the task or the names ask for.
@@ -305,3 +304,4 @@ def _check_spans(text: str, spans: Any, names: Any, count: int | None) -> None:
         raise TokenizerError(f"entity_spans={spans!r}: expected {expected} of the text.", field="entity_spans")
     if names is not None and (isinstance(names, str) or len(names) != len(spans)):
         raise TokenizerError(f"entities={names!r}: expected a name for each of {len(spans)} spans.", field="entities")
+    return [(start, end) for start, end in spans]

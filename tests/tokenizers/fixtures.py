@@ -319,6 +319,59 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "XLNetTokenizer": (lambda: spm("spiece.model", "xlnet"), {}),
 }
 
+EVERYTHING = {*"texts decoded skipped pair plain target padded size named special settings".split(), "in text"}
+# class -> what differs and why; nothing else may differ, and what is listed must
+KNOWN: dict[str, tuple[set[str], str]] = {
+    "BlenderbotTokenizer": (
+        {"texts", "decoded", "pair", "target", "padded", "in text"},
+        "texts end in </s>, as the models were trained and tokenizer.json of their repositories says",
+    ),
+    "DebertaTokenizer": ({"pair"}, "a pair has one [SEP] between its texts and types 0 and 1, as release 4 gave"),
+    "DiaTokenizer": ({"decoded", "skipped"}, "bytes are decoded as UTF-8, so that texts come back as they were"),
+    "FNetTokenizer": (
+        EVERYTHING - {"settings"},
+        "the template and the prefix are those of the models; the reference runs the bare vocabulary",
+    ),
+    "FunnelTokenizer": ({"pair", "padded", "settings"}, "token types are given: the model has 2 for its first token"),
+    "GPTNeoXJapaneseTokenizer": (
+        {"texts", "decoded", "skipped"},
+        "a comma is a piece, as the vocabulary's own encoder has it, and bytes are decoded together",
+    ),
+    "GPTSw3Tokenizer": ({"decoded", "skipped"}, "decoded texts are stripped, with unknown pieces in them too"),
+    "LasrTokenizer": (
+        {"texts", "decoded", "skipped", "size"},
+        "the unknown token is the model's own, and the sentinels are part of the vocabulary's size",
+    ),
+    "M2M100Tokenizer": (
+        {"decoded", "skipped", "size", "special"},
+        "language codes are special tokens of the vocabulary: they are counted, and left out of decoded texts",
+    ),
+    "NllbTokenizer": (
+        EVERYTHING - {"plain", "decoded", "skipped", "named", "settings"} | {"decoded"},
+        "the codes of 202 languages are in the vocabulary; the reference gives <unk> for them",
+    ),
+    "Qwen3_5Tokenizer": (
+        EVERYTHING - {"named", "special", "settings"},
+        "the reference loads an empty vocabulary from vocab.json and merges.txt",
+    ),
+    "RemBertTokenizer": (
+        {"texts", "decoded", "skipped", "pair", "target", "padded", "in text"},
+        "[CLS] and [SEP] stand around texts; the reference adds them only after a save",
+    ),
+    "SiglipTokenizer": (
+        {"texts", "in text"},
+        "texts are stripped before the model sees them, as its preprocessing says; the reference doubles the prefix",
+    ),
+    "SplinterTokenizer": ({"pair", "padded", "settings"}, "token types are given, as release 4 gave them"),
+    "VitsTokenizer": ({"in text"}, "special tokens are matched before letters are filtered"),
+    "Wav2Vec2PhonemeCTCTokenizer": (
+        {"decoded", "skipped"},
+        "decoding works where the reference fails on unknown phonemes",
+    ),
+    "XGLMTokenizer": (EVERYTHING - {"named", "settings"}, "the reference drops the vocabulary of the model"),
+    "XLNetTokenizer": ({"settings"}, "XLNet was trained with 3 as the type of padding"),
+}
+
 
 def build(folder: Path, name: str) -> Path:
     """Write the repository of a class."""
