@@ -101,8 +101,8 @@ from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
-from autoload.models import funnel as _models_funnel
 from autoload.models import fsmt as _models_fsmt
+from autoload.models import funnel as _models_funnel
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
@@ -136,10 +136,10 @@ from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
-from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -908,6 +908,7 @@ class BigBirdConfig(PreTrainedConfig):
     rescale_embeddings: bool
     block_size: int
     num_random_blocks: int
+
 class BigBirdPegasusConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -1797,6 +1798,7 @@ class EmbeddingGemma2TextConfig(PreTrainedConfig):
     layer_types: Any
     hidden_size_per_layer_input: int
     embedding_dim: int
+
 class EncoderDecoderConfig(PreTrainedConfig):
     encoder: Any
     decoder: Any
@@ -2153,31 +2155,6 @@ class FNetConfig(PreTrainedConfig):
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
 
-class FunnelConfig(PreTrainedConfig):
-    vocab_size: int
-    block_sizes: Any
-    block_repeats: Any
-    num_decoder_layers: int
-    d_model: int
-    n_head: int
-    d_head: int
-    d_inner: int
-    hidden_act: str
-    hidden_dropout: float
-    attention_dropout: float
-    activation_dropout: float
-    initializer_range: float
-    initializer_std: Any
-    layer_norm_eps: float
-    pooling_type: str
-    attention_type: str
-    separate_cls: bool
-    truncate_seq: bool
-    pool_q_only: bool
-    pad_token_id: Any
-    tie_word_embeddings: bool
-    hidden_size: int
-    num_attention_heads: int
 class FSMTConfig(PreTrainedConfig):
     max_position_embeddings: int
     encoder_layers: int
@@ -2214,6 +2191,32 @@ class FSMTConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
     vocab_size: int
+
+class FunnelConfig(PreTrainedConfig):
+    vocab_size: int
+    block_sizes: Any
+    block_repeats: Any
+    num_decoder_layers: int
+    d_model: int
+    n_head: int
+    d_head: int
+    d_inner: int
+    hidden_act: str
+    hidden_dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
+    initializer_std: Any
+    layer_norm_eps: float
+    pooling_type: str
+    attention_type: str
+    separate_cls: bool
+    truncate_seq: bool
+    pool_q_only: bool
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_attention_heads: int
 
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -4722,34 +4725,6 @@ class PegasusConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
-class PerceiverConfig(PreTrainedConfig):
-    num_latents: int
-    d_latents: int
-    d_model: int
-    num_blocks: int
-    num_self_attends_per_block: int
-    num_self_attention_heads: int
-    num_cross_attention_heads: int
-    qk_channels: Any
-    v_channels: Any
-    cross_attention_shape_for_attention: str
-    self_attention_widening_factor: int
-    cross_attention_widening_factor: int
-    hidden_act: str
-    attention_probs_dropout_prob: float
-    initializer_range: float
-    layer_norm_eps: float
-    use_query_residual: bool
-    vocab_size: int
-    max_position_embeddings: int
-    image_size: int
-    train_size: Any
-    num_frames: int
-    audio_samples_per_frame: int
-    samples_per_patch: int
-    output_shape: Any
-    output_num_channels: int
-    _label_trainable_num_channels: int
 class PegasusXConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -4781,6 +4756,35 @@ class PegasusXConfig(PreTrainedConfig):
     num_attention_heads: int
     hidden_size: int
     num_hidden_layers: int
+
+class PerceiverConfig(PreTrainedConfig):
+    num_latents: int
+    d_latents: int
+    d_model: int
+    num_blocks: int
+    num_self_attends_per_block: int
+    num_self_attention_heads: int
+    num_cross_attention_heads: int
+    qk_channels: Any
+    v_channels: Any
+    cross_attention_shape_for_attention: str
+    self_attention_widening_factor: int
+    cross_attention_widening_factor: int
+    hidden_act: str
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    use_query_residual: bool
+    vocab_size: int
+    max_position_embeddings: int
+    image_size: int
+    train_size: Any
+    num_frames: int
+    audio_samples_per_frame: int
+    samples_per_patch: int
+    output_shape: Any
+    output_num_channels: int
+    _label_trainable_num_channels: int
 
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
@@ -6006,6 +6010,7 @@ class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
 
 class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
     config: BigBirdConfig
+
 class BigBirdPegasusModel(_Loads, _models_bigbird_pegasus.Model):
     config: BigBirdPegasusConfig
 
@@ -6356,6 +6361,7 @@ class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
 
 class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
     config: EmbeddingGemma2TextConfig
+
 class EncoderDecoderModel(_Loads, _models_encoder_decoder.Model):
     config: EncoderDecoderConfig
 
@@ -6524,6 +6530,12 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
 
+class FSMTModel(_Loads, _models_fsmt.FSMTModel):
+    config: FSMTConfig
+
+class FSMTForConditionalGeneration(_Loads, _models_fsmt.FSMTLM):
+    config: FSMTConfig
+
 class FunnelModel(_Loads, _models_funnel.Model):
     config: FunnelConfig
 
@@ -6547,11 +6559,6 @@ class FunnelForPreTraining(_Loads, _models_electra.ElectraPreTraining):
 
 class FunnelBaseModel(_Loads, _models_funnel.BaseModel):
     config: FunnelConfig
-class FSMTModel(_Loads, _models_fsmt.FSMTModel):
-    config: FSMTConfig
-
-class FSMTForConditionalGeneration(_Loads, _models_fsmt.FSMTLM):
-    config: FSMTConfig
 
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
@@ -7447,6 +7454,12 @@ class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
 class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
     config: PegasusConfig
 
+class PegasusXModel(_Loads, _models_pegasus_x.Model):
+    config: PegasusXConfig
+
+class PegasusXForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: PegasusXConfig
+
 class PerceiverModel(_Loads, _models_perceiver.Model):
     config: PerceiverConfig
 
@@ -7464,11 +7477,6 @@ class PerceiverForImageClassificationFourier(_Loads, _models_perceiver.FourierCl
 
 class PerceiverForImageClassificationConvProcessing(_Loads, _models_perceiver.ConvClassification):
     config: PerceiverConfig
-class PegasusXModel(_Loads, _models_pegasus_x.Model):
-    config: PegasusXConfig
-
-class PegasusXForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
-    config: PegasusXConfig
 
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig
@@ -8025,6 +8033,10 @@ class BigBirdTokenizer(PreTrainedTokenizerBase): ...
 
 BigBirdTokenizerFast = BigBirdTokenizer
 
+class BioGptTokenizer(PreTrainedTokenizerBase): ...
+
+BioGptTokenizerFast = BioGptTokenizer
+
 class BlenderbotSmallTokenizer(PreTrainedTokenizerBase): ...
 
 BlenderbotSmallTokenizerFast = BlenderbotSmallTokenizer
@@ -8120,6 +8132,10 @@ FunnelTokenizerFast = FunnelTokenizer
 class GPT2Tokenizer(PreTrainedTokenizerBase): ...
 
 GPT2TokenizerFast = GPT2Tokenizer
+
+class GPTNeoXJapaneseTokenizer(PreTrainedTokenizerBase): ...
+
+GPTNeoXJapaneseTokenizerFast = GPTNeoXJapaneseTokenizer
 
 class GPTNeoXTokenizer(PreTrainedTokenizerBase): ...
 
@@ -8272,6 +8288,10 @@ ReformerTokenizerFast = ReformerTokenizer
 class RemBertTokenizer(PreTrainedTokenizerBase): ...
 
 RemBertTokenizerFast = RemBertTokenizer
+
+class RoCBertTokenizer(PreTrainedTokenizerBase): ...
+
+RoCBertTokenizerFast = RoCBertTokenizer
 
 class RobertaTokenizer(PreTrainedTokenizerBase): ...
 
