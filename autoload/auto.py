@@ -511,8 +511,8 @@ def build_model(
     import torch
 
     model = loading.build_skeleton(cls, config, (), options)
-    device = torch.get_default_device()
-    model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # keeps computed tables
+    room, device = loading.parameter_device(), torch.get_default_device()
+    model._apply(lambda t: torch.empty_like(t, device=room) if t.is_meta else t.to(device))  # keeps computed tables
     model = model.to(chosen or torch.get_default_dtype())
     model.init_weights()
     config.dtype = model.dtype

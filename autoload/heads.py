@@ -54,7 +54,6 @@ def classifier_dropout(config: Any) -> float:
 class CausalLM(Head):
     """Scores of the next token."""
 
-    loss_type = "ForCausalLM"
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
     lm_head: nn.Linear  # unless `output_path` says another name
@@ -126,7 +125,6 @@ class CausalLM(Head):
 class LastTokenClassification(Head):
     """Labels from the last token that is no padding."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -180,7 +178,6 @@ class LastTokenClassification(Head):
 class DecoderTokenClassification(Head):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -227,7 +224,6 @@ class DecoderTokenClassification(Head):
 class DecoderQuestionAnswering(Head):
     """Where an answer begins and ends."""
 
-    loss_type = "ForQuestionAnswering"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -330,7 +326,6 @@ class EncoderHead(Head):
 class PooledClassification(EncoderHead):
     """Labels from the pooled first token."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -361,7 +356,6 @@ class TwoLayerClassifier(nn.Module):
 class FirstTokenClassification(EncoderHead):
     """Labels from the first token through a two-layer classifier."""
 
-    loss_type = "ForSequenceClassification"
     base_options = {"add_pooling_layer": False}
     classifier_class: ClassVar[Any] = TwoLayerClassifier
 
@@ -376,7 +370,6 @@ class FirstTokenClassification(EncoderHead):
 class TokenClassification(EncoderHead):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
     base_options = {"add_pooling_layer": False}
     output_class = TokenClassifierOutput
 
@@ -395,7 +388,6 @@ class TokenClassification(EncoderHead):
 class QuestionAnswering(Head):
     """Where an answer begins and ends."""
 
-    loss_type = "ForQuestionAnswering"
     base_options = {"add_pooling_layer": False}
 
     def __init__(self, config: Any):
@@ -477,7 +469,6 @@ class MultipleChoice(EncoderHead):
 class MaskedLMHead(EncoderHead):
     """Scores of hidden tokens; what is on top of the base model is the subclass's."""
 
-    loss_type = "ForMaskedLM"
     base_options = {"add_pooling_layer": False}
 
     def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -487,7 +478,6 @@ class MaskedLMHead(EncoderHead):
 class EncoderCausalLM(Head):
     """Scores of the next token, from an encoder that looks only backwards (`is_decoder`)."""
 
-    loss_type = "ForCausalLM"
     base_options = {"add_pooling_layer": False}
 
     def __init__(self, config: Any):

@@ -303,6 +303,13 @@ def build_skeleton(
         return cls(config, *model_args, **(options or {}))
 
 
+def parameter_device() -> torch.device:
+    """Where parameters come to life just now: accelerate's `init_empty_weights` puts them on the meta device."""
+    probe = nn.Module()
+    probe.register_parameter("room", nn.Parameter(torch.empty(0)))
+    return probe.get_parameter("room").device
+
+
 def load_weights(
     model: nn.Module,
     weights: Weights | Mapping[str, Tensor],

@@ -20,7 +20,8 @@ from autoload.generation.generate import GenerationMixin
 from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
-from autoload.losses import causal_lm_loss
+from autoload.losses import causal_lm_loss, named_loss
+from autoload.signatures import spelled_out
 
 if TYPE_CHECKING:
     from autoload.loading import LoadingReport
@@ -57,7 +58,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
-    loss_type: ClassVar[str | None] = None
+    loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     _no_split_modules: list[str] = []
     # What trainers, adapters and pipelines written for the reference look up; nothing here reads these.
     _keys_to_ignore_on_save: ClassVar[Any] = None
@@ -65,6 +66,12 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     output_modalities: ClassVar[Any] = ("text",)
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        cls.loss_type = named_loss(cls.__name__)
+        if "variant" in vars(cls):  # a class of one model type
+            cls.forward = spelled_out(cls, (cls.base_class or cls).further_inputs())
 
     def __init__(self, config: Any):
         super().__init__()
@@ -325,6 +332,11 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     def floating_point_ops(self, input_dict: Mapping[str, Any], exclude_embeddings: bool = True) -> int:
         """Operations of a forward and backward pass, by the rule of six per weight and token."""
         return 6 * self.estimate_tokens(input_dict) * self.num_parameters(exclude_embeddings=exclude_embeddings)
+
+    @classmethod
+    def further_inputs(cls) -> tuple[str, ...]:
+        """Inputs of this type that `forward` looks up among its keywords."""
+        return ()
 
     @classmethod
     def is_custom_code(cls) -> bool:

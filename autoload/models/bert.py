@@ -99,7 +99,7 @@ class Embeddings(nn.Module):
         if self.token_type_embeddings is None:
             return x
         if token_type_ids is None:
-            return x + self.token_type_embeddings.weight[0]
+            token_type_ids = torch.zeros(1, 1, dtype=torch.int64, device=x.device)  # read by a call, as hooks expect
         return x + self.token_type_embeddings(token_type_ids)
 
     def place(self, x: Tensor, position_ids: Tensor, **inputs: Tensor | None) -> Tensor:
@@ -280,6 +280,7 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
+        self.drops = any(isinstance(part, nn.Dropout) and part.p for part in self.modules())
         self.packs = spec.layer is None and spec.encoder is None and not self.decodes  # layers see tokens, not places
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
         self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
@@ -370,9 +371,14 @@ class Model(PreTrainedModel):
     def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
         """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
         plain = context.kernel == "sdpa" and context.attentions is None and context.encoder is None
+        plain = plain and not (self.training and self.drops)  # dropout draws its random numbers for padding too
         if not self.packs or not plain or context.rope or context.extra.get("attention_mask") is not None:
             return None
         return Packing.of(attention_mask)
+
+    @classmethod
+    def further_inputs(cls) -> tuple[str, ...]:
+        return cls.variant.spec(cls.config_class()).inputs
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         self.encoder = (spec.encoder or Encoder)(config, spec)

@@ -153,7 +153,6 @@ class EsmcMaskedLM(MaskedLMHead):
 class Classification(EncoderHead):
     """EuroBERT's labels: from the first token, from the mean, or the mean of all tokens' ("late")."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -176,7 +175,6 @@ class Classification(EncoderHead):
 class UltraClassification(EncoderHead):
     """UltraBERT's labels, from the first token or the mean."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)

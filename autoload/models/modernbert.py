@@ -278,7 +278,6 @@ def average(hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
 class Classification(EncoderHead):
     """ModernBERT's labels, from the first token or the mean."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
