@@ -125,7 +125,6 @@ class CausalLM(Head):
 class LastTokenClassification(Head):
     """Labels from the last token that is no padding."""
 
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.score = nn.Linear(config.get_text_config().hidden_size, config.num_labels, bias=False)
@@ -178,7 +177,6 @@ class LastTokenClassification(Head):
 class DecoderTokenClassification(Head):
     """A label for each token."""
 
-
     def __init__(self, config: Any):
         super().__init__(config)
         found = (getattr(config, name, None) for name in ("classifier_dropout", "hidden_dropout"))
@@ -223,7 +221,6 @@ class DecoderTokenClassification(Head):
 
 class DecoderQuestionAnswering(Head):
     """Where an answer begins and ends."""
-
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -274,6 +271,7 @@ class EncoderHead(Head):
     """Calls its base model; subclasses turn hidden states into scores, and labels into a loss."""
 
     output_class: ClassVar[Any] = SequenceClassifierOutput
+    accumulates: ClassVar[bool] = False  # `loss` takes the number of labels of all batches that a step adds up
 
     def scores(self, out: Any) -> Tensor:
         """Scores from the base model's output, or from what `select` took of it."""
@@ -319,13 +317,13 @@ class EncoderHead(Head):
             **kwargs,
         )
         logits = self.scores(self.select(out, attention_mask))
-        loss = None if labels is None else self.loss(logits, labels, attention_mask)
+        counted = {"num_items": kwargs.get("num_items_in_batch")} if self.accumulates else {}
+        loss = None if labels is None else self.loss(logits, labels, attention_mask, **counted)
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class PooledClassification(EncoderHead):
     """Labels from the pooled first token."""
-
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -471,8 +469,8 @@ class MaskedLMHead(EncoderHead):
 
     base_options = {"add_pooling_layer": False}
 
-    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return token_loss(logits, labels)
+    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None, num_items: Any = None) -> Tensor:
+        return token_loss(logits, labels, num_items)
 
 
 class EncoderCausalLM(Head):

@@ -71,7 +71,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         super().__init_subclass__(**keywords)
         cls.loss_type = named_loss(cls.__name__)
         if "variant" in vars(cls):  # a class of one model type
-            cls.forward = spelled_out(cls, (cls.base_class or cls).further_inputs())
+            cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
 
     def __init__(self, config: Any):
         super().__init__()
@@ -334,7 +334,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         return 6 * self.estimate_tokens(input_dict) * self.num_parameters(exclude_embeddings=exclude_embeddings)
 
     @classmethod
-    def further_inputs(cls) -> tuple[str, ...]:
+    def named_inputs(cls) -> tuple[str, ...]:
         """Inputs of this type that `forward` looks up among its keywords."""
         return ()
 

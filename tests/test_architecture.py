@@ -55,7 +55,16 @@ LATER: dict[str, str] = {
     "sentence": "auto text loading",
     "cli": "auto loading",
 }
-WITHOUT_TORCH = ("bridge", "errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither
+WITHOUT_TORCH = (
+    "bridge",
+    "errors",
+    "configs",
+    "registry",
+    "hub",
+    "hubcache",
+    "download",
+    "repository",
+)  # in functions neither
 HUB_CLIENTS = {"repository", "download", "hubcache", "saving", "text/saving"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

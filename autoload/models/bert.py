@@ -377,7 +377,7 @@ class Model(PreTrainedModel):
         return Packing.of(attention_mask)
 
     @classmethod
-    def further_inputs(cls) -> tuple[str, ...]:
+    def named_inputs(cls) -> tuple[str, ...]:
         return cls.variant.spec(cls.config_class()).inputs
 
     def make_layers(self, config: Any, spec: Spec) -> None:

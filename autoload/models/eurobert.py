@@ -74,6 +74,7 @@ class MaskedLM(MaskedLMHead):
     """EuroBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head"
 
@@ -107,6 +108,7 @@ class UltraMaskedLM(MaskedLMHead):
     """UltraBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "head.decoder"
 
@@ -139,6 +141,7 @@ class EsmcMaskedLM(MaskedLMHead):
     """ESM C's hidden residues; nothing is tied."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head.decoder"
 
@@ -152,7 +155,6 @@ class EsmcMaskedLM(MaskedLMHead):
 
 class Classification(EncoderHead):
     """EuroBERT's labels: from the first token, from the mean, or the mean of all tokens' ("late")."""
-
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -174,7 +176,6 @@ class Classification(EncoderHead):
 
 class UltraClassification(EncoderHead):
     """UltraBERT's labels, from the first token or the mean."""
-
 
     def __init__(self, config: Any):
         super().__init__(config)

@@ -15,10 +15,10 @@ import pytest
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", WANDB_DISABLED="true")
 
-import torch  # noqa: E402
+import torch
 
-from tests.clients import checkpoints  # noqa: E402
-from tests.tools.make_clients import pins  # noqa: E402
+from tests.clients import checkpoints
+from tests.tools.make_clients import pins
 
 Both = Callable[..., Any]
 

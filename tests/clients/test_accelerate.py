@@ -22,9 +22,7 @@ def train(library: Any, path: str) -> list[float]:
     accelerator: Any = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
     model = library.AutoModelForCausalLM.from_pretrained(path).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    model, optimizer, loader = accelerator.prepare(
-        model, optimizer, DataLoader(TensorDataset(batch(16)), batch_size=4)
-    )
+    model, optimizer, loader = accelerator.prepare(model, optimizer, DataLoader(TensorDataset(batch(16)), batch_size=4))
     losses = []
     for _ in range(2):
         for (ids,) in loader:
@@ -84,8 +82,13 @@ def test_empty_weights(both: Both, folder: Any, name: str) -> None:
 @pytest.mark.parametrize("name", ["llama", "llama_tied", "bert"])
 def test_dispatch(both: Both, folder: Any, tmp_path: Path, name: str) -> None:
     def figure(library: Any, path: str) -> float:
-        from accelerate import cpu_offload, disk_offload, infer_auto_device_map, load_checkpoint_and_dispatch
-        from accelerate import init_empty_weights
+        from accelerate import (
+            cpu_offload,
+            disk_offload,
+            infer_auto_device_map,
+            init_empty_weights,
+            load_checkpoint_and_dispatch,
+        )
 
         task = "SequenceClassification" if name == "bert" else "CausalLM"
         cls = getattr(library, f"AutoModelFor{task}")

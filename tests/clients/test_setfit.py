@@ -16,9 +16,9 @@ CLIENTS = ("setfit", "sentence-transformers", "datasets")
 
 def test_few_shots(tmp_path: Path) -> None:
     from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments
     from sklearn.linear_model import LogisticRegression
-    from sentence_transformers import SentenceTransformer
 
     from tests.clients.checkpoints import minilm
 

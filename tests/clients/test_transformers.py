@@ -131,7 +131,12 @@ PIPELINES: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
         [[{"role": "user", "content": "hello"}]],
         dict(max_new_tokens=6, do_sample=False),
     ),
-    "zero-shot-classification": ("bert", "SequenceClassification", ["a good film"], dict(candidate_labels=["fox", "one"])),
+    "zero-shot-classification": (
+        "bert",
+        "SequenceClassification",
+        ["a good film"],
+        dict(candidate_labels=["fox", "one"]),
+    ),
 }
 
 
