@@ -38,6 +38,7 @@ MAY: dict[str, str] = {
     "placement": "errors torch",
     "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
+    "compat": "",
     "cli": "errors registry hub",
     "__main__": "cli",
     "__init__": "",
@@ -53,6 +54,7 @@ LATER: dict[str, str] = {
     "model": "auto saving loading",  # from_pretrained and save_pretrained
     "auto": "loading placement generation torch",
     "sentence": "auto text loading",
+    "compat": "errors hub model layers torch",
     "cli": "auto loading",
 }
 WITHOUT_TORCH = (

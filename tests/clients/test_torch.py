@@ -17,7 +17,7 @@ from torch.utils import _pytree
 from tests.clients.checkpoints import batch
 from tests.clients.conftest import Both
 
-CLIENTS: tuple[str, ...] = ("torch",)
+CLIENTS = ("torch",)
 HEADS = {"llama": "CausalLM", "llama_tied": "CausalLM", "gpt2": "CausalLM", "bert": "SequenceClassification"}
 
 

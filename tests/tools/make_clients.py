@@ -31,3 +31,10 @@ def table() -> str:
         what = (ast.get_docstring(module) or "").partition("\n")[0]
         rows.append(f"| {', '.join(names)} | {', '.join(versions[name] for name in names)} | {what} |")
     return "\n".join(rows) + "\n"
+
+
+def readme(text: str) -> str:
+    """README.md's text with a fresh table."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
