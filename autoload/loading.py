@@ -25,6 +25,7 @@ from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, Weigh
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
+from autoload.notebook import card, some
 
 logger = logging.getLogger("autoload")
 
@@ -51,7 +52,7 @@ DTYPES = {
 MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadingReport:
     """Where every parameter of a loaded model came from."""
 
@@ -62,6 +63,26 @@ class LoadingReport:
         default_factory=list
     )  # file's, model's shape
     unwrapped: bool = False  # the names carried the prefix of a training wrapper
+
+    def facts(self) -> dict[str, Any]:
+        """A few lines for people."""
+        counts: dict[str, int] = {}
+        for source in self.sources.values():
+            origin = "tied" if source.startswith("tied to") else os.path.basename(source)
+            counts[origin] = counts.get(origin, 0) + 1
+        return {
+            "parameters": len(self.sources),
+            "from": ", ".join(f"{origin}: {count}" for origin, count in counts.items()),
+            "missing": some(self.missing),
+            "unexpected": some(self.unexpected),
+            "mismatched": some([name for name, *_ in self.mismatched]),
+        }
+
+    def __repr__(self) -> str:
+        return f"LoadingReport({'; '.join(f'{name} {value}' for name, value in self.facts().items() if value)})"
+
+    def _repr_html_(self) -> str:
+        return card("LoadingReport", self.facts(), "\n".join(f"{k}: {v}" for k, v in self.sources.items()))
 
     def as_dict(self) -> dict[str, Any]:
         """The reference's `output_loading_info`."""

@@ -343,6 +343,21 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         """Whether a user wrote this class: its parameters are then none of those that adapters know to rename."""
         return cls.__module__.partition(".")[0] != "autoload"
 
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        report: Any = getattr(self, "loading_report", None)
+        facts = {
+            "loaded from": self.name_or_path,
+            "parameters": f"{self.num_parameters():,}",
+            "memory": f"{self.get_memory_footprint() / 2**20:,.1f} MiB",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": ", ".join(sorted({str(p.device) for p in self.parameters()})),
+            "mode": "training" if self.training else "evaluation",
+            "made new": "" if report is None else report.facts()["missing"],
+        }
+        return card(type(self).__name__, facts, repr(self))
+
     def add_model_tags(self, tags: str | Sequence[str]) -> None:
         """Tags for the model card."""
         for tag in [tags] if isinstance(tags, str) else tags:

@@ -29,12 +29,13 @@ MAY: dict[str, str] = {
     "losses": "errors torch",
     "outputs": "bridge torch",
     "signatures": "",
+    "notebook": "",
     "generation": "errors config hub layers outputs torch",
     "model": "bridge signatures errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
-    "loading": "errors config hub keys model torch",
+    "loading": "errors config hub keys model notebook torch",
     "placement": "errors torch",
     "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
@@ -45,13 +46,13 @@ MAY: dict[str, str] = {
 }
 # What imports inside functions may add.
 LATER: dict[str, str] = {
-    "config": "auto registry saving hub torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
+    "config": "auto registry saving hub notebook torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
     "keys": "torch",  # where tensors are joined or cut
     "hub": "repository",  # only for what is no directory
     "repository": "download",  # only for what is not cached
-    "text": "auto registry config configs torch",  # torch for return_tensors="pt"
+    "text": "auto registry config configs notebook torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
-    "model": "auto saving loading",  # from_pretrained and save_pretrained
+    "model": "auto saving loading notebook",  # from_pretrained and save_pretrained
     "auto": "loading placement generation torch",
     "sentence": "auto text loading",
     "compat": "errors hub model layers torch",
