@@ -130,18 +130,20 @@ class Weights:
         self._open[path] = tensors
         return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
 
-    def read(self, name: str) -> Tensor:
-        """The tensor; a view of the mapped file unless the checkpoint is to be copied."""
+    def read(self, name: str, part: tuple[slice, ...] | None = None) -> Tensor:
+        """The tensor; a view of the mapped file unless the checkpoint is to be copied. Of a `part` only that is read."""
         path = self.entries[name].file
         with reading(path, "weights file", CorruptCheckpoint):
             if path.suffix != ".safetensors":
                 tensor = self._open[path][name]
+                tensor = tensor if part is None else tensor[part]
             else:
                 if path not in self._open:
                     from safetensors import safe_open
 
                     self._open[path] = safe_open(path, framework="pt", device="cpu")
-                tensor = self._open[path].get_tensor(name)
+                opened = self._open[path]
+                tensor = opened.get_tensor(name) if part is None else opened.get_slice(name)[part]
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:
@@ -324,6 +326,15 @@ def build_skeleton(
         return cls(config, *model_args, **(options or {}))
 
 
+def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:
+    """Cut a skeleton over several processes; returns the device of this one."""
+    from autoload import sharding
+
+    mesh = sharding.mesh_for(tp_plan, device_mesh)
+    sharding.shard(model, mesh, _Putter(model, {}, dtype, None).dtype_of)
+    return next(model.parameters()).device
+
+
 def parameter_device() -> torch.device:
     """Where parameters come to life just now: accelerate's `init_empty_weights` puts them on the meta device."""
     probe = nn.Module()
@@ -460,6 +471,15 @@ def _tied(model: nn.Module) -> dict[str, str]:
     return {}
 
 
+def _part_of(slot: Tensor) -> tuple[slice, ...] | None:
+    """This process's part of a parameter that is cut over several; None for a whole one."""
+    if not hasattr(slot, "placements"):
+        return None
+    from autoload import sharding
+
+    return sharding.own_part(slot)  # type: ignore[arg-type]
+
+
 class _Putter:
     """Puts tensors into the places of a skeleton."""
 
@@ -474,7 +494,7 @@ class _Putter:
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
         self.modules = dict(model.named_modules())
 
-    def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
+    def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
             return tensor.dtype
         if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
@@ -493,6 +513,13 @@ class _Putter:
             found = weights.entries[piece.sources[0]].shape  # known without reading it
             if found != expected:
                 return found, expected
+        slot = self.targets[target]
+        cut = _part_of(slot)
+        if cut is not None and piece.combine is None:
+            source = piece.sources[0]
+            own = weights.read(source, cut) if isinstance(weights, Weights) else weights[source][cut]
+            self.fill(slot, own)
+            return None
         read = weights.read if isinstance(weights, Weights) else weights.__getitem__
         tensors = [read(source) for source in piece.sources]
         if piece.combine is None:
@@ -505,8 +532,17 @@ class _Putter:
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:
             return tuple(tensor.shape), expected
-        self.put(target, tensor.to(device=self._device(target), dtype=self._dtype(target, tensor)))
+        if cut is not None:
+            self.fill(slot, tensor[cut])
+        else:
+            self.put(target, tensor.to(device=self._device(target), dtype=self.dtype_of(target, tensor)))
         return None
+
+    def fill(self, slot: Tensor, own: Tensor) -> None:
+        """Put this process's part into a parameter that is cut over several."""
+        from autoload import sharding
+
+        sharding.fill(slot, own)  # type: ignore[arg-type]
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
@@ -541,8 +577,9 @@ class _Putter:
         names: dict[str, set[str]] = {}
         for target in missing:
             slot = self.targets[target]
-            dtype = self._dtype(target, slot)
-            self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
+            dtype = self.dtype_of(target, slot)
+            if _part_of(slot) is None:
+                self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():

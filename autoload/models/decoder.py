@@ -56,6 +56,16 @@ class Spec:
     window: int | None = None  # where it is not the configuration's `sliding_window`
 
 
+# How tensor parallelism cuts the matrices of a layer: by their outputs, or by their inputs.
+TENSOR_PLAN = {
+    **dict.fromkeys((f"layers.*.self_attn.{name}_proj" for name in "qkv"), "columns"),
+    "layers.*.self_attn.o_proj": "rows",
+    "layers.*.mlp.gate_proj": "columns",
+    "layers.*.mlp.up_proj": "columns",
+    "layers.*.mlp.down_proj": "rows",
+}
+
+
 def layer_kinds(config: Any) -> list[str]:
     """What each layer can see: the configuration's `layer_types`, or its window for all, or everything."""
     kinds = getattr(config, "layer_types", None)
@@ -309,6 +319,12 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def tensor_plan(self) -> dict[str, str]:
+        """How the layers can be cut over several processes; nothing where heads look at each other or parts are others'."""
+        layers: Any = self.layers
+        plain = all(type(layer.self_attn) is Attention and type(layer.mlp) is GatedMLP for layer in layers)
+        return TENSOR_PLAN if plain and self.spec.qk_norm != "full" else {}
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         layer = spec.layer or Layer
