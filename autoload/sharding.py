@@ -70,7 +70,7 @@ def shard(model: Any, mesh: DeviceMesh, dtype_of: Callable[[str, Tensor], torch.
         for module in [module for module in model.modules() if type(module).__name__ in whole]:
             fully_shard(module, mesh=part)
         fully_shard(model, mesh=part)
-    device = torch.device(mesh.device_type, torch.cuda.current_device() if mesh.device_type == "cuda" else None)
+    device = torch.device("cuda", torch.cuda.current_device()) if mesh.device_type == "cuda" else torch.device("cpu")
     model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))
     model.tie_weights()
     model._device_mesh = mesh
