@@ -78,9 +78,11 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
+from autoload.models import big_bird as _models_big_bird
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -97,30 +99,42 @@ from autoload.models import electra as _models_electra
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
+from autoload.models import funnel as _models_funnel
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
+from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
+from autoload.models import moe_blocks as _models_moe_blocks
+from autoload.models import moe_dbrx as _models_moe_dbrx
+from autoload.models import moe_doge as _models_moe_doge
+from autoload.models import moe_mrope as _models_moe_mrope
 from autoload.models import moe_sigmoid as _models_moe_sigmoid
+from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import mra as _models_mra
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import perceiver as _models_perceiver
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
+from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import tapas as _models_tapas
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -712,6 +726,40 @@ class AXK1Config(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
 
+class BartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    id2label: Any
+    label2id: Any
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class BeamConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -787,6 +835,34 @@ class BertGenerationConfig(PreTrainedConfig):
     is_decoder: bool
     add_cross_attention: bool
 
+class BigBirdConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    classifier_dropout: Any
+    sep_token_id: int
+    attention_type: str
+    use_bias: bool
+    rescale_embeddings: bool
+    block_size: int
+    num_random_blocks: int
+
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
     layerdrop: float
@@ -827,6 +903,69 @@ class BitNetConfig(PreTrainedConfig):
     rope_parameters: Any
     attention_dropout: float
     attention_bias: bool
+
+class BlenderbotConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    encoder_no_repeat_ngram_size: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class BlenderbotSmallConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class BloomConfig(PreTrainedConfig):
     layer_norm_epsilon: float
@@ -1176,6 +1315,29 @@ class Data2VecTextConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class DbrxConfig(PreTrainedConfig):
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    d_model: int
+    n_heads: int
+    n_layers: int
+    max_seq_len: int
+    vocab_size: int
+    resid_pdrop: float
+    emb_pdrop: float
+    attn_config: Any
+    ffn_config: Any
+    use_cache: bool
+    initializer_range: float
+    output_router_logits: bool
+    rope_parameters: Any
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+
 class DebertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1377,6 +1539,36 @@ class DistilBertConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+
+class DogeConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    hidden_dropout: float
+    mlp_bias: bool
+    sliding_window: Any
+    keep_window_size: int
+    is_moe: bool
+    num_experts: int
+    num_experts_per_tok: int
+    norm_topk_prob: bool
 
 class Dots1Config(PreTrainedConfig):
     vocab_size: int
@@ -1808,6 +2000,32 @@ class FNetConfig(PreTrainedConfig):
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
 
+class FunnelConfig(PreTrainedConfig):
+    vocab_size: int
+    block_sizes: Any
+    block_repeats: Any
+    num_decoder_layers: int
+    d_model: int
+    n_head: int
+    d_head: int
+    d_inner: int
+    hidden_act: str
+    hidden_dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
+    initializer_std: Any
+    layer_norm_eps: float
+    pooling_type: str
+    attention_type: str
+    separate_cls: bool
+    truncate_seq: bool
+    pool_q_only: bool
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_attention_heads: int
+
 class GemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2093,6 +2311,38 @@ class Glm4MoeLiteConfig(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
     head_dim: int
+
+class Glm4vMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    routed_scaling_factor: float
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    n_shared_experts: int
+    n_routed_experts: int
+    first_k_dense_replace: int
+    router_aux_loss_coef: float
+    num_local_experts: int
 
 class Glm4vTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2699,6 +2949,26 @@ class HyperCLOVAXConfig(PreTrainedConfig):
     head_dim: Any
     use_post_norm: bool
 
+class IBertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    quant_mode: bool
+    force_dequant: str
+
 class ImageGPTConfig(PreTrainedConfig):
     vocab_size: int
     n_positions: int
@@ -3077,6 +3347,101 @@ class LukeConfig(PreTrainedConfig):
     use_entity_aware_attention: bool
     classifier_dropout: Any
 
+class LxmertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: Any
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    num_qa_labels: int
+    num_object_labels: int
+    num_attr_labels: int
+    l_layers: int
+    x_layers: int
+    r_layers: int
+    visual_feat_dim: int
+    visual_pos_dim: int
+    visual_loss_normalizer: float
+    task_matched: bool
+    task_mask_lm: bool
+    task_obj_predict: bool
+    task_qa: bool
+    visual_obj_loss: bool
+    visual_attr_loss: bool
+    visual_feat_loss: bool
+
+class M2M100Config(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class MarianConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    decoder_vocab_size: Any
+    share_encoder_decoder_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class MarkupLMConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3101,6 +3466,38 @@ class MarkupLMConfig(PreTrainedConfig):
     max_depth: int
     use_cache: bool
     classifier_dropout: Any
+
+class MBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: Any
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class MegatronBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -3248,6 +3645,45 @@ class MiniMaxM2Config(PreTrainedConfig):
     num_experts_per_tok: int
     num_local_experts: int
     router_jitter_noise: float
+    num_experts: int
+
+class MiniMaxM3VLTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    head_dim: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    router_jitter_noise: float
+    dense_intermediate_size: int
+    shared_intermediate_size: int
+    routed_scaling_factor: float
+    rotary_dim: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    mlp_layer_types: Any
+    index_n_heads: int
+    index_head_dim: int
+    index_block_size: int
+    index_topk_blocks: int
+    index_local_blocks: int
+    layer_types: Any
     num_experts: int
 
 class MinistralConfig(PreTrainedConfig):
@@ -3503,6 +3939,29 @@ class MptConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class MraConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    block_per_row: int
+    approx_mode: str
+    initial_prior_first_n_blocks: int
+    initial_prior_diagonal_n_blocks: int
+    add_cross_attention: bool
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3530,6 +3989,76 @@ class MuseGlimmerTextConfig(PreTrainedConfig):
     output_multiplier: float
     post_norm_eps: float
     layer_rope_theta: Any
+
+class MuseSparkTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    qk_scale_factor: float
+    output_multiplier: float
+    post_norm_eps: float
+    layer_rope_theta: Any
+    moe_intermediate_size: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    moe_hidden_size: int
+    mlp_layer_types: Any
+    residual_gate_temperature: float
+    output_router_logits: bool
+
+class MvpConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    use_prompt: bool
+    prompt_length: int
+    prompt_mid_dim: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class NanoChatConfig(PreTrainedConfig):
     vocab_size: int
@@ -3755,6 +4284,65 @@ class OPTConfig(PreTrainedConfig):
     enable_bias: bool
     layer_norm_elementwise_affine: bool
 
+class PegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class PerceiverConfig(PreTrainedConfig):
+    num_latents: int
+    d_latents: int
+    d_model: int
+    num_blocks: int
+    num_self_attends_per_block: int
+    num_self_attention_heads: int
+    num_cross_attention_heads: int
+    qk_channels: Any
+    v_channels: Any
+    cross_attention_shape_for_attention: str
+    self_attention_widening_factor: int
+    cross_attention_widening_factor: int
+    hidden_act: str
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    use_query_residual: bool
+    vocab_size: int
+    max_position_embeddings: int
+    image_size: int
+    train_size: Any
+    num_frames: int
+    audio_samples_per_frame: int
+    samples_per_patch: int
+    output_shape: Any
+    output_num_channels: int
+    _label_trainable_num_channels: int
+
 class PersimmonConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3847,6 +4435,38 @@ class PhimoeConfig(PreTrainedConfig):
     router_jitter_noise: float
     input_jitter_noise: float
     lm_head_bias: bool
+
+class PLBartConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    forced_eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    initializer_range: float
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -4002,6 +4622,35 @@ class Qwen3MoeConfig(PreTrainedConfig):
     moe_intermediate_size: int
     num_experts_per_tok: int
     num_local_experts: int
+    num_experts: int
+
+class Qwen3VLMoeTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    decoder_sparse_step: int
+    moe_intermediate_size: int
+    num_experts_per_tok: int
+    num_local_experts: int
+    mlp_only_layers: Any
+    head_dim: Any
     num_experts: int
 
 class Qwen3VLTextConfig(PreTrainedConfig):
@@ -4354,6 +5003,34 @@ class TapasConfig(PreTrainedConfig):
     aggregation_labels: Any
     no_aggregation_label_index: Any
 
+class TrOCRConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    activation_function: str
+    max_position_embeddings: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    decoder_start_token_id: int
+    init_std: float
+    decoder_layerdrop: float
+    use_cache: bool
+    scale_embedding: bool
+    use_learned_position_embeddings: bool
+    layernorm_embedding: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    cross_attention_hidden_size: Any
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4621,6 +5298,31 @@ class XmodConfig(PreTrainedConfig):
     languages: Any
     default_language: Any
 
+class YosoConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    use_expectation: bool
+    hash_code_len: int
+    num_hash: int
+    conv_window: Any
+    use_fast_hash: bool
+    lsh_backward: bool
+    add_cross_attention: bool
+
 class YoutuConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4717,6 +5419,21 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
+class BartModel(_Loads, _models_bart.Model):
+    config: BartConfig
+
+class BartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BartConfig
+
+class BartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BartConfig
+
+class BartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BartConfig
+
+class BartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BartConfig
+
 class BeamModel(_Loads, _models_moe_attention.BeamModel):
     config: BeamConfig
 
@@ -4756,6 +5473,30 @@ class BertGenerationEncoder(_Loads, _models_bert.Model):
 class BertGenerationDecoder(_Loads, _models_bert_kin.GenerationDecoder):
     config: BertGenerationConfig
 
+class BigBirdModel(_Loads, _models_big_bird.BigBirdModel):
+    config: BigBirdConfig
+
+class BigBirdForMaskedLM(_Loads, _models_big_bird.MaskedLM):
+    config: BigBirdConfig
+
+class BigBirdForSequenceClassification(_Loads, _models_big_bird.Classification):
+    config: BigBirdConfig
+
+class BigBirdForTokenClassification(_Loads, _models_big_bird.TokenLabels):
+    config: BigBirdConfig
+
+class BigBirdForQuestionAnswering(_Loads, _models_big_bird.Answer):
+    config: BigBirdConfig
+
+class BigBirdForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: BigBirdConfig
+
+class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
+    config: BigBirdConfig
+
+class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
+    config: BigBirdConfig
+
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig
 
@@ -4773,6 +5514,24 @@ class BitNetModel(_Loads, _models_decoder.Model):
 
 class BitNetForCausalLM(_Loads, _models_decoder.CausalLM):
     config: BitNetConfig
+
+class BlenderbotModel(_Loads, _models_bart.Model):
+    config: BlenderbotConfig
+
+class BlenderbotForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotConfig
+
+class BlenderbotForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotConfig
+
+class BlenderbotSmallModel(_Loads, _models_bart.Model):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BlenderbotSmallConfig
+
+class BlenderbotSmallForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: BlenderbotSmallConfig
 
 class BloomModel(_Loads, _models_gpt_alibi.BloomModel):
     config: BloomConfig
@@ -4927,6 +5686,12 @@ class Data2VecTextForMultipleChoice(_Loads, _heads.MultipleChoice):
 class Data2VecTextForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: Data2VecTextConfig
 
+class DbrxModel(_Loads, _models_moe_dbrx.DbrxModel):
+    config: DbrxConfig
+
+class DbrxForCausalLM(_Loads, _models_moe_dbrx.DbrxCausalLM):
+    config: DbrxConfig
+
 class DebertaModel(_Loads, _models_bert.Model):
     config: DebertaConfig
 
@@ -5016,6 +5781,15 @@ class DistilBertForQuestionAnswering(_Loads, _models_distilbert.DistilQuestionAn
 
 class DistilBertForMultipleChoice(_Loads, _models_distilbert.DistilMultipleChoice):
     config: DistilBertConfig
+
+class DogeModel(_Loads, _models_moe_doge.DogeModel):
+    config: DogeConfig
+
+class DogeForCausalLM(_Loads, _models_moe_doge.DogeCausalLM):
+    config: DogeConfig
+
+class DogeForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: DogeConfig
 
 class Dots1Model(_Loads, _models_moe.Model):
     config: Dots1Config
@@ -5215,6 +5989,30 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
 
+class FunnelModel(_Loads, _models_funnel.Model):
+    config: FunnelConfig
+
+class FunnelForMaskedLM(_Loads, _models_funnel.MaskedLM):
+    config: FunnelConfig
+
+class FunnelForSequenceClassification(_Loads, _models_funnel.Classification):
+    config: FunnelConfig
+
+class FunnelForTokenClassification(_Loads, _models_funnel.TokenLabels):
+    config: FunnelConfig
+
+class FunnelForQuestionAnswering(_Loads, _models_funnel.Answer):
+    config: FunnelConfig
+
+class FunnelForMultipleChoice(_Loads, _models_funnel.Choice):
+    config: FunnelConfig
+
+class FunnelForPreTraining(_Loads, _models_electra.ElectraPreTraining):
+    config: FunnelConfig
+
+class FunnelBaseModel(_Loads, _models_funnel.BaseModel):
+    config: FunnelConfig
+
 class GemmaModel(_Loads, _models_decoder.Model):
     config: GemmaConfig
 
@@ -5301,6 +6099,9 @@ class Glm4MoeLiteModel(_Loads, _models_moe.Model):
 
 class Glm4MoeLiteForCausalLM(_Loads, _models_moe.CausalLM):
     config: Glm4MoeLiteConfig
+
+class Glm4vMoeTextModel(_Loads, _models_moe_mrope.AxisModel):
+    config: Glm4vMoeTextConfig
 
 class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: Glm4vTextConfig
@@ -5494,6 +6295,24 @@ class HyperCLOVAXModel(_Loads, _models_decoder.Model):
 class HyperCLOVAXForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HyperCLOVAXConfig
 
+class IBertModel(_Loads, _models_ibert.QuantModel):
+    config: IBertConfig
+
+class IBertForMaskedLM(_Loads, _models_bert_heads.RobertaMaskedLM):
+    config: IBertConfig
+
+class IBertForSequenceClassification(_Loads, _heads.FirstTokenClassification):
+    config: IBertConfig
+
+class IBertForTokenClassification(_Loads, _heads.TokenClassification):
+    config: IBertConfig
+
+class IBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: IBertConfig
+
+class IBertForMultipleChoice(_Loads, _heads.MultipleChoice):
+    config: IBertConfig
+
 class ImageGPTModel(_Loads, _models_gpt.ImageModel):
     config: ImageGPTConfig
 
@@ -5638,6 +6457,30 @@ class LukeForQuestionAnswering(_Loads, _models_luke.Answer):
 class LukeForMultipleChoice(_Loads, _models_luke.Choice):
     config: LukeConfig
 
+class LxmertModel(_Loads, _models_lxmert.Model):
+    config: LxmertConfig
+
+class LxmertForPreTraining(_Loads, _models_lxmert.PreTraining):
+    config: LxmertConfig
+
+class LxmertForQuestionAnswering(_Loads, _models_lxmert.Answer):
+    config: LxmertConfig
+
+class M2M100Model(_Loads, _models_bart.Model):
+    config: M2M100Config
+
+class M2M100ForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: M2M100Config
+
+class MarianModel(_Loads, _models_bart.MarianModel):
+    config: MarianConfig
+
+class MarianMTModel(_Loads, _models_bart.MarianLM):
+    config: MarianConfig
+
+class MarianForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MarianConfig
+
 class MarkupLMModel(_Loads, _models_bert.Model):
     config: MarkupLMConfig
 
@@ -5649,6 +6492,21 @@ class MarkupLMForTokenClassification(_Loads, _heads.TokenClassification):
 
 class MarkupLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: MarkupLMConfig
+
+class MBartModel(_Loads, _models_bart.Model):
+    config: MBartConfig
+
+class MBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MBartConfig
+
+class MBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MBartConfig
+
+class MBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MBartConfig
+
+class MBartForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MBartConfig
 
 class MegatronBertModel(_Loads, _models_bert.Model):
     config: MegatronBertConfig
@@ -5703,6 +6561,12 @@ class MiniMaxM2Model(_Loads, _models_moe.Model):
 
 class MiniMaxM2ForCausalLM(_Loads, _models_moe.CausalLM):
     config: MiniMaxM2Config
+
+class MiniMaxM3VLTextModel(_Loads, _models_moe_blocks.PositionedModel):
+    config: MiniMaxM3VLTextConfig
+
+class MiniMaxM3VLForCausalLM(_Loads, _models_moe.CausalLM):
+    config: MiniMaxM3VLTextConfig
 
 class MinistralModel(_Loads, _models_decoder.Model):
     config: MinistralConfig
@@ -5851,8 +6715,44 @@ class MptForTokenClassification(_Loads, _models_gpt_decoder.TokenClassification)
 class MptForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MptConfig
 
+class MraModel(_Loads, _models_mra.MraModel):
+    config: MraConfig
+
+class MraForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: MraConfig
+
+class MraForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: MraConfig
+
+class MraForTokenClassification(_Loads, _heads.TokenClassification):
+    config: MraConfig
+
+class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: MraConfig
+
+class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: MraConfig
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
+
+class MuseSparkTextModel(_Loads, _models_moe_spark.SparkModel):
+    config: MuseSparkTextConfig
+
+class MvpModel(_Loads, _models_bart.Model):
+    config: MvpConfig
+
+class MvpForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: MvpConfig
+
+class MvpForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: MvpConfig
+
+class MvpForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: MvpConfig
+
+class MvpForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: MvpConfig
 
 class NanoChatModel(_Loads, _models_decoder_plain.NormedEmbeddingModel):
     config: NanoChatConfig
@@ -5959,6 +6859,33 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
 
+class PegasusModel(_Loads, _models_bart.Model):
+    config: PegasusConfig
+
+class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PegasusConfig
+
+class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PegasusConfig
+
+class PerceiverModel(_Loads, _models_perceiver.Model):
+    config: PerceiverConfig
+
+class PerceiverForMaskedLM(_Loads, _models_perceiver.MaskedLM):
+    config: PerceiverConfig
+
+class PerceiverForSequenceClassification(_Loads, _models_perceiver.TextClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationLearned(_Loads, _models_perceiver.ImageClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationFourier(_Loads, _models_perceiver.FourierClassification):
+    config: PerceiverConfig
+
+class PerceiverForImageClassificationConvProcessing(_Loads, _models_perceiver.ConvClassification):
+    config: PerceiverConfig
+
 class PersimmonModel(_Loads, _models_decoder_plain.FinalLayerNormModel):
     config: PersimmonConfig
 
@@ -6003,6 +6930,18 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
+
+class PLBartModel(_Loads, _models_bart.Model):
+    config: PLBartConfig
+
+class PLBartForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: PLBartConfig
+
+class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
+    config: PLBartConfig
+
+class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: PLBartConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -6069,6 +7008,9 @@ class Qwen3MoeForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class Qwen3MoeForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: Qwen3MoeConfig
+
+class Qwen3VLMoeTextModel(_Loads, _models_moe_mrope.DeepstackModel):
+    config: Qwen3VLMoeTextConfig
 
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig
@@ -6277,6 +7219,12 @@ class TapasForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
 class TapasForSequenceClassification(_Loads, _heads.PooledClassification):
     config: TapasConfig
 
+class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
+    config: TapasConfig
+
+class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
+    config: TrOCRConfig
+
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
 
@@ -6411,6 +7359,24 @@ class XmodForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class XmodForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: XmodConfig
+
+class YosoModel(_Loads, _models_bert.Model):
+    config: YosoConfig
+
+class YosoForMaskedLM(_Loads, _models_bert_heads.MaskedLM):
+    config: YosoConfig
+
+class YosoForSequenceClassification(_Loads, _models_bert_kin.RoFormerClassification):
+    config: YosoConfig
+
+class YosoForTokenClassification(_Loads, _heads.TokenClassification):
+    config: YosoConfig
+
+class YosoForQuestionAnswering(_Loads, _heads.QuestionAnswering):
+    config: YosoConfig
+
+class YosoForMultipleChoice(_Loads, _models_nystromformer.Choice):
+    config: YosoConfig
 
 class YoutuModel(_Loads, _models_decoder.Model):
     config: YoutuConfig

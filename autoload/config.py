@@ -404,6 +404,8 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
         elif isinstance(default, (list, tuple)) and not isinstance(value, (list, tuple)):
             raise ConfigError(key, value, "a list")
     for key, value in config.__dict__.items():
+        if isinstance(defaults.get(key), Mapping):  # one size for each part of the model
+            continue
         if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)
             optional_zero = key in ("sliding_window", "attention_chunk_size", "num_hidden_layers", "num_layers")

@@ -8,9 +8,9 @@ tasks, RuntimeError for weights, TypeError for arguments.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -157,7 +157,7 @@ def unknown_argument(function: str, name: str, known: Iterable[str]) -> Argument
 
 
 @contextmanager
-def reading(path: str | Path, what: str = "file", error: type[CorruptFile] = CorruptFile, remedy: str = ""):
+def reading(path: str | os.PathLike[str], what: str = "file", error: type[CorruptFile] = CorruptFile, remedy: str = ""):
     """Turn whatever goes wrong while `path` is read or parsed into one error that names the file.
 
     Our own errors pass through unchanged. Parsers written in Rust may panic; that is an error of the file too.
@@ -167,7 +167,7 @@ def reading(path: str | Path, what: str = "file", error: type[CorruptFile] = Cor
     except AutoloadError:
         raise
     except FileNotFoundError as e:
-        raise MissingFile(f"{path}: no such {what}.", path=str(path), names=[Path(path).name]) from e
+        raise MissingFile(f"{path}: no such {what}.", path=str(path), names=[os.path.basename(path)]) from e
     except PermissionError as e:
         raise FileError(f"{path}: this {what} cannot be read: permission denied.", path=str(path)) from e
     except BaseException as e:

@@ -7,13 +7,13 @@ The Hub's side is in `repository` (which file, from where), `hubcache` (the cach
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import stat
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoload.errors import (
     ArgumentError,
@@ -27,9 +27,13 @@ from autoload.errors import (
     reading,
 )
 
-REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # meant as the name of a repository
-VALID_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)  # what the Hub allows
-REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)")  # what git allows as a name
+if TYPE_CHECKING:
+    from pathlib import Path  # at run time only where one is asked for: its import is a third of a tokenizer's
+
+# Patterns, compiled when a name is no directory.
+REPO_ID = r"(?a:[\w.-]+(/[\w.-]+)?)"  # meant as the name of a repository
+VALID_ID = r"(?a:(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?)"  # what the Hub allows
+REVISION = r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)"  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 MOST_NAMES = 10_000
 _KINDS = {
@@ -47,13 +51,20 @@ class Files:
     where: str
     commit: str | None = None
 
-    def find(self, name: str) -> Path | None:
+    def locate(self, name: str) -> str | None:
         """Local path of the file `name`, or None when the model does not have it.
 
         Raises:
             FileError: the file is there but cannot be used, or the Hub failed for another reason than "absent".
         """
         raise NotImplementedError
+
+    def find(self, name: str) -> Path | None:
+        """`locate` as a Path."""
+        from pathlib import Path
+
+        path = self.locate(name)
+        return None if path is None else Path(path)
 
     def names(self) -> list[str]:
         """Names of all files, those in folders included, relative to here, sorted."""
@@ -88,21 +99,20 @@ class Files:
 
     def json(self, name: str) -> Any:
         """Parsed content of a JSON file, or None when the model does not have it."""
-        path = self.find(name)
+        path = self.locate(name)
         return None if path is None else read_json(path)
 
 
 class DirectoryFiles(Files):
     """A directory on this machine."""
 
-    def __init__(self, directory: Path, subfolder: str = ""):
-        self.root = directory / subfolder if subfolder else directory
-        self.where = str(self.root)
-        if not self.root.is_dir():
-            raise NoSuchDirectory(f"{self.root}: no such directory.{_siblings(self.root)}", path=str(self.root))
+    def __init__(self, directory: str, subfolder: str = ""):
+        self.where = os.path.join(directory, subfolder) if subfolder else directory
+        if not os.path.isdir(self.where):
+            raise NoSuchDirectory(f"{self.where}: no such directory.{_siblings(self.where)}", path=self.where)
 
-    def find(self, name: str) -> Path | None:
-        path = self.root / confined(name, self.where)
+    def locate(self, name: str) -> str | None:
+        path = os.path.join(self.where, confined(name, self.where))
         try:
             mode = os.stat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -110,25 +120,27 @@ class DirectoryFiles(Files):
                 return None
             raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
         except OSError as e:
-            raise FileError(f"{path}: cannot be read: {e.strerror}.", path=str(path)) from e
+            raise FileError(f"{path}: cannot be read: {e.strerror}.", path=path) from e
         if not stat.S_ISREG(mode):
             raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
         if not os.access(path, os.R_OK):
-            raise FileError(f"{path}: cannot be read: permission denied.", path=str(path))
+            raise FileError(f"{path}: cannot be read: permission denied.", path=path)
         return path
 
     def names(self) -> list[str]:
         found: list[str] = []
-        with reading(self.root, "directory"):
-            for folder, inner, names in os.walk(self.root, onerror=_raise):
+        with reading(self.where, "directory"):
+            for folder, inner, names in os.walk(self.where, onerror=_raise):
                 inner[:] = [name for name in inner if not name.startswith(".")]  # .git, .cache
-                found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names]
+                prefix = os.path.relpath(folder, self.where).replace(os.sep, "/")
+                found += names if prefix == "." else [f"{prefix}/{name}" for name in names]
                 if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
                     break
         return sorted(found)
 
     def sizes(self) -> dict[str, int | None]:
-        return {name: os.path.getsize(path) if (path := self.root / name).exists() else None for name in self.names()}
+        paths = {name: os.path.join(self.where, name) for name in self.names()}
+        return {name: os.path.getsize(path) if os.path.exists(path) else None for name, path in paths.items()}
 
 
 def open_files(
@@ -172,23 +184,25 @@ def open_files(
     subfolder = _subfolder(subfolder)
     if not name:
         raise NoSuchDirectory(f"{name!r}: expected the name of a Hub repository or a directory.", path=name)
-    path = _expanded(name)
+    path = os.path.expanduser(name).rstrip("/") or "/"
     with reading(path, "path"):
-        if path.is_dir():
-            return DirectoryFiles(path, subfolder)
-        if path.exists():
-            raise FileError(f"{path}: this is a file, expected a directory. Pass {path.parent}.", path=str(path))
+        mode = _mode(path)
+    if mode is not None and stat.S_ISDIR(mode):
+        return DirectoryFiles(path, subfolder)
+    if mode is not None:
+        text = f"{path}: this is a file, expected a directory. Pass {os.path.dirname(path) or '.'}."
+        raise FileError(text, path=path)
     looks_local = not isinstance(name_or_path, str) or name[0] in "./~\\" or name.count("/") > 1
-    if looks_local or not REPO_ID.fullmatch(name):
-        full = path.absolute()
+    if looks_local or not re.fullmatch(REPO_ID, name):
+        full = os.path.abspath(path)
         hint = _siblings(full)
         if "://" in name:
             hint = f" Pass the name of the repository alone, like {'/'.join(name.rstrip('/').split('/')[3:5])!r}."
-        raise NoSuchDirectory(f"{full}: no such directory.{hint}", path=str(full))
-    if "--" in name or ".." in name or name.endswith(".git") or not VALID_ID.fullmatch(name):
+        raise NoSuchDirectory(f"{full}: no such directory.{hint}", path=full)
+    if "--" in name or ".." in name or name.endswith(".git") or not re.fullmatch(VALID_ID, name):
         text = f"{name}: not a local directory and not a valid name of a repository (such as 'org/model')."
         raise RepositoryNotFound(text, repo_id=name, revision=revision)
-    if revision is not None and not (isinstance(revision, str) and REVISION.fullmatch(revision)):
+    if revision is not None and not (isinstance(revision, str) and re.fullmatch(REVISION, revision)):
         text = f"{name}: {revision!r} cannot be a branch, tag or commit."
         raise RevisionNotFound(text, repo_id=name, revision=revision)
     if proxies:
@@ -207,14 +221,15 @@ def open_files(
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Parsed JSON file.
 
     Raises:
         CorruptFile: not UTF-8, not JSON, nested too deeply, or a git-lfs pointer; with line and column.
     """
     with reading(path, "JSON file"):
-        text = path.read_bytes()
+        with open(path, "rb") as f:
+            text = f.read()
         if text.startswith(LFS_POINTER):
             raise CorruptFile(f"{path}: this is a git-lfs pointer, not the file. Run `git lfs pull`.", path=str(path))
         return json.loads(text.decode("utf-8"))
@@ -222,27 +237,32 @@ def read_json(path: Path) -> Any:
 
 def confined(name: str, where: str) -> str:
     """`name`, or an error when it would lead out of the model's own directory."""
-    sound = isinstance(name, str) and not Path(name).anchor and not {"\\", "\0"} & set(name)
-    if sound and ".." not in name.split("/"):
+    sound = isinstance(name, str) and not os.path.splitdrive(name)[0] and not {"\\", "\0"} & set(name)
+    if sound and name[:1] != "/" and ".." not in name.split("/"):
         with suppress(UnicodeEncodeError):  # a lone surrogate is no name of a file
             os.fsencode(name)
             return name
     raise CorruptFile(f"{where}: {name!r} leads out of this directory, expected a name inside it.", path=str(name))
 
 
-def _unusable(path: Path, kind: str) -> FileError:
-    return FileError(f"{path}: this is {kind}, expected a file.", path=str(path))
+def _unusable(path: str, kind: str) -> FileError:
+    return FileError(f"{path}: this is {kind}, expected a file.", path=path)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _expanded(name: str) -> Path:
+def _mode(path: str) -> int | None:
+    """The mode of what lies at a path; None where nothing can."""
     try:
-        return Path(name).expanduser()
-    except RuntimeError:  # ~stranger
-        return Path(name)
+        return os.stat(path).st_mode
+    except ValueError:  # a null character
+        return None
+    except OSError as e:
+        if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def _subfolder(subfolder: str) -> str:
@@ -254,14 +274,14 @@ def _subfolder(subfolder: str) -> str:
         raise ArgumentError(text, name="subfolder") from None
 
 
-def _siblings(path: Path) -> str:
+def _siblings(path: str) -> str:
     """A hint that names a directory with a similar name, if there is one."""
-    parent = path.parent
+    parent, name = os.path.split(path)
     try:
-        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+        names = [entry.name for entry in os.scandir(parent or ".") if entry.is_dir()]
     except FileNotFoundError:
         return f" Its parent {parent} does not exist either."
     except OSError:
         return ""
-    close = nearest(path.name, names, 1)
-    return f" Did you mean {parent / close[0]}?" if close else ""
+    close = nearest(name, names, 1)
+    return f" Did you mean {os.path.join(parent, close[0])}?" if close else ""

@@ -56,7 +56,7 @@ MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 class LoadingReport:
     """Where every parameter of a loaded model came from."""
 
-    sources: dict[str, str] = field(default_factory=dict)  # parameter -> file, "new", "tied to ..."
+    sources: dict[str, str] = field(default_factory=dict)  # parameter -> file, "new", "tied to ...", "computed"
     missing: list[str] = field(default_factory=list)  # not in the files, made new
     unexpected: list[str] = field(default_factory=list)  # in the files, not in the model
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(
@@ -387,6 +387,9 @@ def load_weights(
         else:
             report.mismatched.append((target, *mismatch))
     report.missing = [t for t in targets if t not in report.sources and tied.get(t) not in report.sources]
+    made = getattr(model, "computed", ())
+    computed = [t for t in report.missing if t.endswith(made)]
+    report.missing = [t for t in report.missing if t not in computed]
     fits = {name for name, *_ in report.mismatched}
     _judge(
         model,
@@ -399,9 +402,8 @@ def load_weights(
         fits,
         len(names),
     )
-    put.make_new(report.missing)
-    for target in report.missing:
-        report.sources[target] = "new"
+    put.make_new([*report.missing, *computed])
+    report.sources.update(dict.fromkeys(report.missing, "new") | dict.fromkeys(computed, "computed"))
     for target, source in tied.items():
         if target in targets and target not in report.sources:
             report.sources[target] = f"tied to {source}"
@@ -435,6 +437,11 @@ def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, s
         piece = matches.pieces.pop(target, None)
         if piece is not None and source in targets:
             matches.pieces.setdefault(source, piece)
+    for target, other in getattr(model, "read_from", {}).items():
+        name = next((n for n in (other, other.removeprefix(f"{prefix}.")) if n in matches.unexpected), None)
+        if target not in matches.pieces and name is not None:
+            matches.pieces[target] = Piece((name,))
+            matches.unexpected.remove(name)
     return matches
 
 

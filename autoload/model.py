@@ -56,6 +56,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     variant: ClassVar[Variant] = Variant()
     loading_report: LoadingReport  # of a model that was loaded
     may_lack: ClassVar[tuple[str, ...]] = ()  # parts that checkpoints often lack; new ones are made and named
+    computed: ClassVar[tuple[str, ...]] = ()  # endings of names that checkpoints often lack and `init_own` computes
+    unsaved: ClassVar[tuple[str, ...]] = ()  # endings of names that are not written
+    read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it

@@ -503,3 +503,161 @@ class VisualBertForPreTrainingOutput(ModelOutput):
     seq_relationship_logits: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class TableQuestionAnsweringOutput(ModelOutput):
+    """`logits` (batch, seq) of the tokens of a table, `logits_aggregation` (batch, operations) of what to do with them."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    logits_aggregation: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BigBirdForQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LxmertModelOutput(ModelOutput):
+    """`language_output` (batch, seq, dim), `vision_output` (batch, regions, dim), `pooled_output` (batch, dim)."""
+
+    language_output: Tensor = ALWAYS
+    vision_output: Tensor = ALWAYS
+    pooled_output: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForPreTrainingOutput(ModelOutput):
+    """Scores of words (batch, seq, vocabulary), of text and image together (batch, 2), of answers (batch, answers)."""
+
+    loss: Any = None
+    prediction_logits: Tensor = ALWAYS
+    cross_relationship_score: Tensor = ALWAYS
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForQuestionAnsweringOutput(ModelOutput):
+    """`question_answering_score` (batch, answers)."""
+
+    loss: Any = None
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class PerceiverModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, latents, dim), and `logits` where there is a decoder."""
+
+    logits: Tensor | None = None
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverMaskedLMOutput(ModelOutput):
+    """`logits` (batch, all places, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverClassifierOutput(ModelOutput):
+    """`logits` (batch, labels)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """Hidden states of an encoder-decoder: `last_hidden_state` (batch, target, dim) of the decoder."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """`logits` (batch, target, vocabulary) of an encoder-decoder."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of an encoder-decoder."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, target) of an encoder-decoder."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None

@@ -38,7 +38,10 @@ ENCODER = ENCODER_MST + " QuestionAnswering MultipleChoice"
 ENCODER_LM = ENCODER + " CausalLM PreTraining=MaskedLM"
 TEXT = " TextEncoding=Model"
 DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
+SEQ2SEQ = "Model Seq2SeqLM"
+SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
 MODELS: dict[str, Row] = {
@@ -48,11 +51,15 @@ MODELS: dict[str, Row] = {
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
     "aria_text": Row("moe_wirings", "AriaText", LM),
     "axk1": Row("mla", "AXK1", LM_ST),
+    "bart": Row("bart", "Bart", BART),
     "beam": Row("moe_attention", "Beam", LM),
     "bert": Row("bert", "Bert", ENCODER + " CausalLM PreTraining NextSentencePrediction" + TEXT),
     "bert-generation": Row("bert_kin", "BertGeneration", LM),
+    "big_bird": Row("big_bird", "BigBird", ENCODER + " CausalLM PreTraining" + TEXT),
     "biogpt": Row("gpt_fairseq", "BioGpt", LM_ST),
     "bitnet": Row("decoder_gated", "BitNet", LM),
+    "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),
+    "blenderbot-small": Row("bart", "BlenderbotSmall", SEQ2SEQ_LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
@@ -68,6 +75,7 @@ MODELS: dict[str, Row] = {
     "ctrl": Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
     "cwm": Row("decoder_windows", "Cwm", LM),
     "data2vec-text": Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
+    "dbrx": Row("moe_dbrx", "Dbrx", LM),
     "deberta": Row("deberta", "Deberta", DEBERTA),
     "deberta-v2": Row("deberta", "DebertaV2", DEBERTA + " MultipleChoice"),
     "decision_transformer": Row("gpt_decision", "DecisionTransformer", "Model"),
@@ -75,6 +83,7 @@ MODELS: dict[str, Row] = {
     "deepseek_v3": Row("mla", "DeepseekV3", LM_ST),
     "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
     "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "doge": Row("moe_doge", "Doge", LM_S),
     "dots1": Row("moe_sigmoid", "Dots1", LM),
     "dpr": Row("bert_kin", "DPR", "Model"),
     "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
@@ -91,6 +100,7 @@ MODELS: dict[str, Row] = {
     "flex_olmo": Row("moe", "FlexOlmo", LM),
     "flint": Row("moe_windows", "Flint", LM),
     "fnet": Row("fnet", "FNet", ENCODER + " PreTraining NextSentencePrediction"),
+    "funnel": Row("funnel", "Funnel", ENCODER + " PreTraining"),
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
@@ -101,6 +111,7 @@ MODELS: dict[str, Row] = {
     "glm4": Row("decoder_gated", "Glm4", LM_ST),
     "glm4_moe": Row("moe_sigmoid", "Glm4Moe", LM),
     "glm4_moe_lite": Row("mla", "Glm4MoeLite", LM),
+    "glm4v_moe_text": Row("moe_mrope", "Glm4vMoeText", "Model"),
     "glm4v_text": Row("decoder_mrope", "Glm4vText", "Model"),
     "glm_image_text": Row("decoder_mrope", "GlmImageText", "Model"),
     "glm_ocr_text": Row("decoder_mrope", "GlmOcrText", "Model"),
@@ -125,6 +136,7 @@ MODELS: dict[str, Row] = {
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
     "hy_v3": Row("moe_sigmoid", "HYV3", LM),
     "hyperclovax": Row("decoder_gated", "HyperCLOVAX", LM),
+    "ibert": Row("ibert", "IBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "imagegpt": Row("gpt", "ImageGPT", "Model ImageClassification"),
     "internlm3": Row("decoder_gated", "Llama", LM, "InternLM3"),
     "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
@@ -140,12 +152,17 @@ MODELS: dict[str, Row] = {
     "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
+    "lxmert": Row("lxmert", "Lxmert", "Model PreTraining QuestionAnswering"),
+    "m2m_100": Row("bart", "M2M100", SEQ2SEQ),
+    "marian": Row("bart", "Marian", SEQ2SEQ_LM),
     "markuplm": Row("layoutlm", "MarkupLM", "Model SequenceClassification TokenClassification QuestionAnswering"),
+    "mbart": Row("bart", "MBart", SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM"),
     "megatron-bert": Row("bert_kin", "MegatronBert", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
     "mellum": Row("moe_windows", "Mellum", LM),
     "mimo_v2_flash": Row("moe_attention", "MiMoV2Flash", LM),
     "minicpm3": Row("mla", "MiniCPM3", LM_S),
     "minimax_m2": Row("moe_sigmoid", "MiniMaxM2", LM),
+    "minimax_m3_vl_text": Row("moe_blocks", "MiniMaxM3VLText", LM),
     "ministral": Row("decoder_windows", "Ministral", LM_STQ),
     "ministral3": Row("decoder_windows", "Ministral3", LM_STQ),
     "mistral": Row("decoder", "Mistral", LM_STQ),
@@ -156,7 +173,10 @@ MODELS: dict[str, Row] = {
     "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
+    "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
+    "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
+    "mvp": Row("bart", "Mvp", BART),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
@@ -167,16 +187,20 @@ MODELS: dict[str, Row] = {
     "olmoe": Row("moe", "Olmoe", LM),
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
+    "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
     "persimmon": Row("decoder_plain", "Persimmon", LM_ST),
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
     "phimoe": Row("moe_wirings", "Phimoe", LM_S),
+    "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
     "qwen2_vl_text": Row("decoder_mrope", "Qwen2VLText", "Model"),
     "qwen3": Row("decoder", "Qwen3", LM_STQ),
     "qwen3_moe": Row("moe", "Qwen3Moe", LM_STQ),
+    "qwen3_vl_moe_text": Row("moe_mrope", "Qwen3VLMoeText", "Model"),
     "qwen3_vl_text": Row("decoder_mrope", "Qwen3VLText", "Model"),
     "rembert": Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
     "roberta": Row("roberta", "Roberta", ENCODER_LM + TEXT),
@@ -190,7 +214,8 @@ MODELS: dict[str, Row] = {
     "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
-    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM"),
+    "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
+    "trocr": Row("bart", "TrOCR", "CausalLM"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
@@ -201,10 +226,16 @@ MODELS: dict[str, Row] = {
     "xlm-roberta-xl": Row("roberta", "XLMRobertaXL", ENCODER_LM + TEXT),
     "xlnet": Row("xlnet", "XLNet", "Model CausalLM SequenceClassification TokenClassification QuestionAnswering MultipleChoice PreTraining=CausalLM"),
     "xmod": Row("xmod", "Xmod", ENCODER_LM),
+    "yoso": Row("yoso", "Yoso", ENCODER),
     "youtu": Row("mla", "Youtu", LM),
 }
 # Other names for a model type. What loads under such a name has the type's own in its configuration.
 ALIASES: dict[str, str] = {"gpt-sw3": "gpt2"}
+# Further classes of a task, which a checkpoint's `architectures` choose; by the name that the family has for each.
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("funnel", "Model"): ("BaseModel",),
+    ("perceiver", "ImageClassification"): ("ImageClassificationFourier", "ImageClassificationConvProcessing"),
+}
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
@@ -215,6 +246,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("dpr", "Model"): "DPRQuestionEncoder",
     ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
     ("flaubert", "QuestionAnswering"): "FlaubertForQuestionAnsweringSimple",
+    ("funnel", "BaseModel"): "FunnelBaseModel",
     ("gemma3_text", "CausalLM"): "Gemma3ForCausalLM",
     ("gemma3n_text", "CausalLM"): "Gemma3nForCausalLM",
     ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
@@ -222,13 +254,20 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
+    ("marian", "Seq2SeqLM"): "MarianMTModel",
+    ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
+    ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
     ("xlnet", "CausalLM"): "XLNetLMHeadModel",
     ("xlnet", "QuestionAnswering"): "XLNetForQuestionAnsweringSimple",
 }
 # fmt: on
+
+# What a class name ends with, where it is not "For" and the task.
+SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
 
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {
@@ -312,10 +351,16 @@ def tasks_of(model_type: str) -> dict[str, str]:
     return {task: same or task for task, _, same in pairs}
 
 
+def classes_of(model_type: str) -> list[str]:
+    """The tasks of a type that have a class of their own, and the further classes of a task."""
+    further = (name for (owner, _), names in CHOICES.items() if owner == model_type for name in names)
+    return [*dict.fromkeys(tasks_of(model_type).values()), *further]
+
+
 def class_name(model_type: str, task: str) -> str:
     """Name of the class for a task, as in the reference: LlamaForCausalLM."""
     prefix = MODELS[model_type].prefix
-    return IRREGULAR.get((model_type, task)) or (prefix + "Model" if task == "Model" else f"{prefix}For{task}")
+    return IRREGULAR.get((model_type, task)) or prefix + SUFFIXES.get(task, f"For{task}")
 
 
 def known_types() -> list[str]:
@@ -406,6 +451,9 @@ def class_for(config: Any, task: str) -> type:
     model_type = getattr(config, "model_type", "")
     if model_type not in _registered and model_type not in MODELS:
         raise _no_head(model_type or type(config).__name__, task, [], [])
+    for other in CHOICES.get((model_type, task), ()) if model_type not in _registered else ():
+        if class_name(model_type, other) in (getattr(config, "architectures", None) or ()):
+            return _built_in(model_type, other)
     try:
         return resolve(model_type, task)
     except TaskError as e:
@@ -443,7 +491,8 @@ def _built_in(model_type: str, task: str) -> type:
                 "variant": variant,
                 **variant.members,
             }
-            if task != "Model" and "Model" in tasks_of(model_type):
+            headless = ("Model", *CHOICES.get((model_type, "Model"), ()))
+            if task not in headless and "Model" in tasks_of(model_type):
                 members["base_class"] = _built_in(model_type, "Model")
             _classes[key] = type(name, (head,), members)
         return _classes[key]
@@ -456,7 +505,7 @@ def find_name(name: str) -> Any:
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
         return None if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
-        for task in tasks_of(model_type).values():
+        for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
@@ -478,7 +527,7 @@ def concrete_names() -> Iterator[tuple[str, str, str]]:
     """(class name, model type, task) of every built-in class; a name that several types share comes once."""
     seen = set()
     for model_type in _owners():
-        for task in dict.fromkeys(tasks_of(model_type).values()):
+        for task in classes_of(model_type):
             name = class_name(model_type, task)
             if name not in seen:
                 seen.add(name)

@@ -57,13 +57,13 @@ class HubFiles(Files):
             text = "force_download=True needs the network, but offline mode is on (local_files_only or HF_HUB_OFFLINE)."
             raise ArgumentError(f"{repo_id}: {text} Drop one of the two.", name="force_download")
 
-    def find(self, name: str) -> Path | None:
+    def locate(self, name: str) -> str | None:
         name = posixpath.normpath(posixpath.join(self.subfolder, confined(name, self.where)))
         commit = self._resolve()
         if not self.force or name in self._fresh:
             path = self._cached(commit, name)
             if path is not None:
-                return path
+                return str(path)
             if self._known_absent(commit, name):
                 return None
         if self.offline or self._fault:
@@ -79,7 +79,7 @@ class HubFiles(Files):
         self._fresh.add(name)
         path = self.cache.link(commit, name, entry)
         self.cache.point(self.revision, commit)
-        return path
+        return str(path)
 
     def names(self) -> list[str]:
         commit = self._resolve()

@@ -185,7 +185,7 @@ def _without_ties(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     tied = model._tied_weights_keys if model.ties_weights else {}
     out, seen = {}, {}
     for name, tensor in state.items():
-        if name in tied and tied[name] in state:
+        if (name in tied and tied[name] in state) or name.endswith(model.unsaved):
             continue
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.device.type != "meta" else (name,)
         if key in seen and tensor.numel():

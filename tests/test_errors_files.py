@@ -159,7 +159,7 @@ except FileError as e:
     (tmp_path / "closed" / "config.json").write_text("{}")
     (tmp_path / "closed").chmod(0o600)
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; import autoload.errors, autoload.hub\n" + code],
+        [sys.executable, "-c", "import pathlib, autoload.errors, autoload.hub\n" + code],
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,

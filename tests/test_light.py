@@ -57,7 +57,7 @@ def test_names(name: str) -> None:
 
 def test_tokenizer_class() -> None:
     modules = modules_after("from autoload import AutoTokenizer")
-    assert not modules & (HEAVY - {"tokenizers", "huggingface_hub"})
+    assert not modules & (HEAVY - {"tokenizers"})
     assert "autoload.auto" not in modules and "autoload.registry" not in modules
 
 
@@ -78,8 +78,67 @@ def test_tokenizer(checkpoint: Path) -> None:
         "assert tokenizer('hello there')['input_ids'] == [2, 0]\n"
         "assert tokenizer.decode([2]) == 'hello'"
     )
-    assert not modules & {"torch", "transformers", "safetensors", "autoload.model"}
+    assert not modules & (HEAVY - {"tokenizers"}) and "autoload.model" not in modules
     assert not {family for family in families(modules) if family.startswith("autoload.models.")}
+
+
+# What loading a tokenizer.json and encoding a text imports of this package: no more than this, since each costs a
+# tenth of a millisecond or more, and the bare Rust object takes 20.
+PATH = """
+    autoload autoload.errors autoload.hub autoload.text autoload.text.auto autoload.text.base autoload.text.classes
+    autoload.text.conversation autoload.text.encoding autoload.text.fast autoload.text.legacy autoload.text.loading
+    autoload.text.model_types autoload.text.overrides autoload.text.saving autoload.text.settings autoload.text.specials
+    autoload.text.templates autoload.text.unsupported
+"""
+STDLIB = {"__future__", "errno", "importlib"}  # beside what the Rust library imports
+
+
+def test_tokenizer_imports_little(checkpoint: Path) -> None:
+    bare = modules_after("from tokenizers import Tokenizer")
+    load = f"from autoload import AutoTokenizer; AutoTokenizer.from_pretrained({str(checkpoint)!r})('hello')"
+    added = modules_after(load) - bare
+    assert {name for name in added if name.startswith("autoload")} <= set(PATH.split())
+    assert not {name.partition(".")[0] for name in added} - STDLIB - {"autoload"}
+
+
+def test_tokenizer_calls_with_settings_import_more(checkpoint: Path) -> None:
+    """The other side of the test above."""
+    load = f"from autoload import AutoTokenizer; AutoTokenizer.from_pretrained({str(checkpoint)!r})"
+    later = {"autoload.text.plan", "autoload.text.rows", "autoload.text.padding"}
+    assert later <= modules_after(f"{load}(['hello'], padding=True)")
+
+
+def test_tokenizer_opens_each_file_once(checkpoint: Path) -> None:
+    """Python opens the two small configurations; the pipeline is read by the Rust library alone, and parsed once."""
+    code = f"""
+import sys
+from autoload import AutoTokenizer
+import autoload.text.fast, autoload.text.loading
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+AutoTokenizer.from_pretrained({str(checkpoint)!r})('hello')
+print([name for name in opened if name.startswith({str(checkpoint)!r})])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = ["tokenizer_config.json", "config.json"]
+    assert done.stdout.strip() == str([str(checkpoint / name) for name in names])
+
+
+def test_tokenizer_compiles_no_annotations(checkpoint: Path) -> None:
+    """`typing.NamedTuple` compiles postponed annotations one by one, and the first makes all node types of `ast`."""
+    code = f"""
+import typing
+made = []
+class Counted(typing.ForwardRef, _root=True):
+    def __init__(self, *args, **settings):
+        made.append(args)
+        super().__init__(*args, **settings)
+typing.ForwardRef = Counted
+from autoload import AutoTokenizer
+AutoTokenizer.from_pretrained({str(checkpoint)!r})(['hello'], padding=True)
+assert not made, made"""
+    assert not modules_after(code) & HEAVY - {"tokenizers"}
 
 
 def test_tokenizer_imports_torch_for_tensors(checkpoint: Path) -> None:

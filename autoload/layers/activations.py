@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +13,9 @@ from autoload.config import ACTIVATIONS
 from autoload.errors import ConfigError
 
 
-def gelu_fast(x: Tensor) -> Tensor:
-    """Tanh approximation with sqrt(2/pi) cut to ten digits, as the first TPU models had it."""
-    return 0.5 * x * (1.0 + torch.tanh(0.7978845608 * x * (1.0 + 0.044715 * x * x)))
-
-
-def gelu_new(x: Tensor) -> Tensor:
-    """Tanh approximation of gelu in the order of operations that GPT-2 used (arXiv:1606.08415)."""
-    inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))
-    return 0.5 * x * (1.0 + torch.tanh(inner))
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Tanh approximation of gelu (arXiv:1606.08415); one kernel for all its spellings, which differ in rounding."""
+    return F.gelu(x, approximate="tanh")
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -48,12 +41,12 @@ def gelu_10(x: Tensor) -> Tensor:
 _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_10": gelu_10,
-    "gelu_accurate": gelu_new,
-    "gelu_fast": gelu_fast,
-    "gelu_new": gelu_new,
+    "gelu_accurate": gelu_tanh,
+    "gelu_fast": gelu_tanh,
+    "gelu_new": gelu_tanh,
     "gelu_python": F.gelu,
-    "gelu_python_tanh": gelu_new,
-    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "gelu_python_tanh": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
     "hardswish": F.hardswish,
     "laplace": laplace,
     "leaky_relu": F.leaky_relu,

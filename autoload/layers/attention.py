@@ -23,6 +23,10 @@ class Mask:
     allowed: Tensor | None = None  # (batch or 1, heads or 1, queries, keys)
     causal: bool = False
 
+    def corner(self, length: int) -> Mask:
+        """Of a sequence that is shorter than the mask was made for."""
+        return self if self.allowed is None else Mask(self.allowed[..., :length, :length])
+
 
 @dataclass
 class Context:
@@ -39,6 +43,21 @@ class Context:
     cross_attentions: list[Tensor] | None = None
     packing: Packing | None = None  # the sequences stand in one row without padding
     extra: dict[str, Any] = field(default_factory=dict)  # what a single family passes on
+
+    def packing_of(self, attention_mask: Any) -> Packing | None:
+        """How to leave padding out, where that pays and nothing asks for what attention makes of it."""
+        plain = self.kernel == "sdpa" and self.attentions is None and self.encoder is None and self.cache is None
+        return Packing.of(attention_mask) if plain and isinstance(attention_mask, Tensor) else None
+
+    def packed(self, packing: Packing, masks: dict[Any, Mask]) -> Context:
+        """The context of a batch whose tokens stand in one row.
+
+        Args:
+            packing: how they stand.
+            masks: by kind of layer, of a batch without padding; each sequence takes the upper left corner.
+        """
+        rope = {kind: (packing.pack(cos), packing.pack(sin)) for kind, (cos, sin) in self.rope.items()}
+        return replace(self, packing=packing, masks=masks, rope=rope)
 
     def to(self, device: Any, non_blocking: bool = False) -> Context:
         """A copy on another device, for models that are spread over several."""
@@ -90,11 +109,15 @@ def attend(
     """
     mask = mask or Mask()
     if context.packing is not None:
-        return (
-            context.packing.each(lambda q, k, v: _sdpa(q, k, v, Mask(), None, scale, dropout), q, k, v)
-            .transpose(1, 2)
-            .flatten(2)
-        )
+        alone = Context(kernel=context.kernel)
+
+        def sequences(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            length = q.shape[2]
+            own = None if bias is None else bias[..., :length, :length]
+            rest: dict[str, Any] = dict(scale=scale, dropout=dropout, softcap=softcap, sinks=sinks, bias=own)
+            return attend(q, k, v, mask.corner(length), alone, **rest)
+
+        return context.packing.each(sequences, q, k, v)
     if weights_to is None and softcap is None and sinks is None and context.kernel != "eager":
         out = _KERNELS[context.kernel](q, k, v, mask, bias, scale, dropout)
     else:
@@ -145,8 +168,28 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scal
             lowest = torch.finfo(q.dtype).min
             bias = bias.masked_fill(~allowed, lowest) if allowed.dtype == torch.bool else bias + allowed
         allowed = bias.to(q.dtype)
+    if q.shape[2] == 1:
+        return _one_query(q, k, v, allowed, scale, dropout)
     gqa = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(q, k, v, allowed, dropout, causal, scale=scale, enable_gqa=gqa)
+
+
+def _one_query(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, scale: float, dropout: float) -> Tensor:
+    """A decoding step: heads that share keys become the queries of one head, and each key is read once.
+
+    The processor's kernel for half precision is several times slower than a cast and the one for fp32.
+    """
+    batch, heads, dtype = q.shape[0], q.shape[1], q.dtype
+    if (kv_heads := k.shape[1]) != heads:
+        q = q.reshape(batch, kv_heads, -1, q.shape[3])  # (batch, key heads, heads that share them, dim)
+        if allowed is not None and allowed.shape[1] != 1:
+            allowed = allowed.reshape(allowed.shape[0], kv_heads, -1, allowed.shape[3])
+    if q.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
+        q, k, v = q.float(), k.float(), v.float()
+        if allowed is not None and allowed.dtype != torch.bool:
+            allowed = allowed.float()
+    out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, scale=scale)
+    return out.to(dtype).reshape(batch, heads, 1, -1)
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None, scale: float, dropout: float) -> Tensor:

@@ -164,7 +164,7 @@ class StaticCache(Cache):
     def __init__(self, config: Any, max_cache_len: int, offloading: bool = False, **unused: Any):
         self.max_cache_len, self.offloading = max_cache_len, offloading
         text = config.get_text_config(decoder=True)
-        kinds = getattr(text, "layer_types", None) or ["sliding_attention"] * text.num_hidden_layers
+        kinds = getattr(text, "layer_types", None) or ["sliding_attention"] * layer_count(text)
         super().__init__(map(self._layer, kinds, layer_windows(text)))
 
     def _layer(self, kind: str, window: int | None) -> Any:
@@ -172,6 +172,9 @@ class StaticCache(Cache):
             return StateLayer()
         layer = self._with_keys(kind, window)
         return OffloadedLayer(layer) if self.offloading else layer
+
+    def new_layer(self, layer_idx: int) -> Any:
+        return self._layer("full_attention", None)
 
     def _with_keys(self, kind: str, window: int | None) -> Layer:
         # A window slides by one token; a chunk does not, so its layer keeps everything and masks the rest.
@@ -275,13 +278,22 @@ class EncoderDecoderCache(Cache):
         return (*self.self_attention_cache[layer_idx], *self.cross_attention_cache[layer_idx])
 
 
+def layer_count(config: Any) -> int:
+    """Number of layers that look back: the decoder's, where there is an encoder too."""
+    if getattr(config, "is_encoder_decoder", False):
+        for name in ("decoder_layers", "num_decoder_layers"):
+            if (count := getattr(config, name, None)) is not None:
+                return count
+    return config.num_hidden_layers
+
+
 def layer_windows(config: Any) -> list[int | None]:
     """For each layer, the number of tokens it can see at most, or None."""
     window = getattr(config, "sliding_window", None)
     chunk = getattr(config, "attention_chunk_size", None)
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
-        return [window] * config.num_hidden_layers
+        return [window] * layer_count(config)
     by_kind = {"sliding_attention": window, "chunked_attention": chunk}
     return [by_kind.get(kind) for kind in kinds]
 

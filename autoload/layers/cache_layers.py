@@ -110,10 +110,10 @@ class CacheLayer(Layer):
         if self.length + count > self._keys.shape[2]:
             self.make_room(count)
         end = self.length + count
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
+        self._keys.narrow(2, self.length, count).copy_(keys)
+        self._values.narrow(2, self.length, count).copy_(values)
         self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        return self._keys.narrow(2, 0, end), self._values.narrow(2, 0, end)
 
     def make_room(self, count: int) -> None:
         """Move everything to where `count` tokens more and a block fit."""

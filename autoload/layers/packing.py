@@ -13,49 +13,53 @@ LEAST = 0.1  # share of padding from which on moving tokens together pays
 
 @dataclass
 class Packing:
-    """Where the tokens of a batch stand in a row without padding. `runs` are neighbours of equal length."""
+    """Where the tokens of a batch stand in a row without padding. Sequences of one length are neighbours: a run."""
 
     index: Tensor  # (tokens,), places in the flattened batch
     shape: tuple[int, int]  # batch, seq
-    runs: list[tuple[int, int, int]]  # first token, sequences, length of each
+    runs: list[tuple[int, int]]  # sequences, length of each
 
     @classmethod
     def of(cls, mask: Tensor | None) -> Packing | None:
-        """The packing of a padding mask (batch, seq), or None where there is too little padding for it to pay.
+        """The packing of a padding mask (batch, seq), or None where it would not pay.
 
-        Padding on the left stays: the first place of a row is what poolers read, and it must hold what it always held.
+        Padding must follow the tokens. On the left it stays: the first place of a row is what poolers read, and it must
+        hold what it always held. On an accelerator it stays too: one launch for each length costs more than it does.
         """
-        if mask is None or mask.dim() != 2 or torch.compiler.is_compiling():
+        if mask is None or mask.dim() != 2 or mask.device.type != "cpu" or torch.compiler.is_compiling():
             return None
-        real = mask != 0
-        lengths = real.sum(1).tolist()
-        if sum(lengths) > (1 - LEAST) * mask.numel() or not bool(real[:, 0].all()):
+        real, (batch, seq) = mask != 0, mask.shape
+        if int(real.sum()) > (1 - LEAST) * mask.numel():
             return None
-        runs: list[tuple[int, int, int]] = []
-        at = 0
-        for length in lengths:
-            if runs and runs[-1][2] == length:
-                runs[-1] = (runs[-1][0], runs[-1][1] + 1, length)
-            elif length:
-                runs.append((at, 1, length))
-            at += length
-        return cls(real.flatten().nonzero().squeeze(1), (mask.shape[0], mask.shape[1]), runs)
+        lengths, order = real.sum(1).sort(stable=True)
+        real, places = real[order], torch.arange(seq)
+        if not int(lengths[0]) or not torch.equal(real, places < lengths[:, None]):
+            return None
+        index = (order[:, None] * seq + places)[real]
+        sizes, counts = lengths.unique_consecutive(return_counts=True)
+        return cls(index, (batch, seq), list(zip(counts.tolist(), sizes.tolist(), strict=True)))
 
     def pack(self, x: Tensor) -> Tensor:
-        """(batch, seq, dim) to (1, tokens, dim)."""
-        return x.flatten(0, 1)[self.index][None]
+        """(batch or 1, seq, dim) to (1, tokens, dim)."""
+        return x.expand(self.shape[0], -1, -1).flatten(0, 1)[self.index][None]
 
     def unpack(self, x: Tensor) -> Tensor:
         """(1, tokens, dim) to (batch, seq, dim), zero at padding."""
         out = x.new_zeros(self.shape[0] * self.shape[1], x.shape[-1])
-        return out.index_copy(0, self.index, x[0]).unflatten(0, self.shape)
+        return out.index_copy(0, self.index.to(x.device), x[0]).unflatten(0, self.shape)
 
     def each(self, attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """`attend` on each sequence; all tensors are (1, heads, tokens, dim), as is the result."""
-        out = []
-        for start, count, length in self.runs:
-            parts = (
-                t[0, :, start : start + count * length].unflatten(1, (count, length)).transpose(0, 1) for t in (q, k, v)
-            )  # (count, heads, length, dim)
-            out.append(attend(*parts).transpose(0, 1).flatten(1, 2))  # (heads, count * length, dim)
-        return torch.cat(out, 1)[None]
+        """`attend` on the sequences of each run.
+
+        Args:
+            attend: (count, heads, length, dim) each to (count, length, heads * dim).
+            q, k, v: (1, heads, tokens, dim).
+
+        Returns:
+            (1, tokens, heads * dim).
+        """
+        sizes = [count * length for count, length in self.runs]
+        parts = zip(self.runs, *(t[0].split(sizes, 1) for t in (q, k, v)), strict=True)
+        return torch.cat(
+            [attend(*(t.unflatten(1, run).transpose(0, 1) for t in qkv)).flatten(0, 1) for run, *qkv in parts]
+        )[None]

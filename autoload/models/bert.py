@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, attend, decoder_mask, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, attend, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
-from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models import bert_heads as heads
 from autoload.outputs import BaseModelOutputWithPastAndCrossAttentions, BaseModelOutputWithPoolingAndCrossAttentions
@@ -46,6 +45,7 @@ class Spec:
     embedding_norm: bool = True
     embedding_size: int | None = None  # of the tables, when it is not the model's
     inputs: tuple[str, ...] = ()  # further arguments of `forward` that the embeddings take
+    packs: bool = True  # padding may be left out: layers do not look at where in the batch a token stands
     pooler: Callable[[Any], nn.Module] | None = Pooler
     embeddings: type | None = None
     encoder: type | None = None
@@ -170,7 +170,8 @@ class Output(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+        x = self.dense(x)
+        return self.LayerNorm((self.dropout(x) if self.training else x) + residual)
 
 
 class PlainOutput(nn.Module):
@@ -280,8 +281,7 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.pooler = spec.pooler(config) if spec.pooler and add_pooling_layer else None
         self.pools, self.inputs = spec.pooler is not None, spec.inputs
-        self.drops = any(isinstance(part, nn.Dropout) and part.p for part in self.modules())
-        self.packs = spec.layer is None and spec.encoder is None and not self.decodes  # layers see tokens, not places
+        self.packs = spec.packs and not self.decodes
         crosses = getattr(config, "add_cross_attention", None)  # None: the type knows no cross-attention
         self._no_split_modules = sorted({type(part).__name__ for part in (self.embeddings, *self.stack())})
         self.crosses = crosses is not None if self.empty_cross_attentions else bool(crosses)
@@ -343,8 +343,10 @@ class Model(PreTrainedModel):
             extra=inputs,
         )
         x = self.begin(x, context, past)
-        context.packing = packing = self.packing(attention_mask, context)
-        x = x if packing is None else packing.pack(x)
+        packs = self.packs and not self.training  # dropout draws its random numbers for padding too
+        packing = context.packing_of(attention_mask) if packs else None
+        if packing is not None:
+            x, context = packing.pack(x), context.packed(packing, {"full": Mask()})
         seen = []
         for layer in self.stack():
             if states:
@@ -367,14 +369,6 @@ class Model(PreTrainedModel):
         if not self.pools:
             return BaseModelOutputWithPastAndCrossAttentions(**kept)
         return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
-
-    def packing(self, attention_mask: Tensor | None, context: Context) -> Packing | None:
-        """How to leave padding out, where that pays and nothing asks for what padding makes of it."""
-        plain = context.kernel == "sdpa" and context.attentions is None and context.encoder is None
-        plain = plain and not (self.training and self.drops)  # dropout draws its random numbers for padding too
-        if not self.packs or not plain or context.rope or context.extra.get("attention_mask") is not None:
-            return None
-        return Packing.of(attention_mask)
 
     @classmethod
     def named_inputs(cls) -> tuple[str, ...]:

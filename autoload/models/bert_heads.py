@@ -196,11 +196,14 @@ class PreTraining(TiedHead):
             **kwargs,
         )
         words, follows = self.cls.predictions(out.last_hidden_state), self.cls.seq_relationship(out.pooler_output)
-        loss = None
-        if labels is not None and next_sentence_label is not None:
-            loss = token_loss(words, labels) + token_loss(follows, next_sentence_label)
+        loss = self.loss(words, follows, labels, next_sentence_label)
         result = ForPreTrainingOutput(loss, words, follows, out.hidden_states, out.attentions)
         return finish(result, return_dict, self.config)
+
+    def loss(self, words: Tensor, follows: Tensor, labels: Tensor | None, next_label: Tensor | None) -> Tensor | None:
+        if labels is None or next_label is None:
+            return None
+        return token_loss(words, labels) + token_loss(follows, next_label)
 
 
 class RobertaMaskedLM(TiedHead, MaskedLMHead):

@@ -392,6 +392,7 @@ def spec(config: Any, encoder: type, layer: type) -> Spec:
         token_types=config.type_vocab_size > 0,
         embedding_size=getattr(config, "embedding_size", None),
         inputs=("attention_mask",),
+        packs=False,
         embeddings=DebertaEmbeddings,
         encoder=encoder,
         layer=layer,

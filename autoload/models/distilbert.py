@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from autoload.errors import ArgumentError, ConfigError
 from autoload.heads import EncoderHead, MaskedLMHead, MultipleChoice, QuestionAnswering, TokenClassification
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, attend, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, attend, encoder_mask, kernel_of
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.outputs import BaseModelOutput, MaskedLMOutput
 
@@ -127,11 +127,16 @@ class Model(PreTrainedModel):
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         context = Context({"full": encoder_mask(attention_mask)}, kernel=kernel_of(config))
         context.attentions = [] if attentions else None
+        packing = context.packing_of(attention_mask)
+        if packing is not None:
+            x, context = packing.pack(x), context.packed(packing, {"full": Mask()})
         seen = [x]
         for layer in self.transformer.layer:
             x = self.run(layer, x, context)
             if states:
                 seen.append(x)
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         out = BaseModelOutput(
             x, tuple(seen) if states else None, tuple(context.attentions) if context.attentions is not None else None
         )

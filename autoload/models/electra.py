@@ -251,7 +251,7 @@ VARIANTS = {
         lambda c: Spec(pooler=None, embedding_size=c.embedding_size), members={"base_model_prefix": "electra"}
     ),
     "convbert": Variant(
-        lambda c: Spec(pooler=None, embedding_size=c.embedding_size, layer=ConvLayer),
+        lambda c: Spec(pooler=None, embedding_size=c.embedding_size, layer=ConvLayer, packs=False),
         heads={"SequenceClassification": ConvClassification},
         members={"base_model_prefix": "convbert", "empty_cross_attentions": False},
     ),

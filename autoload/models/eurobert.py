@@ -20,7 +20,7 @@ from autoload.heads import (
     TokenClassification,
 )
 from autoload.keys import Prefix
-from autoload.layers.attention import Mask, decoder_mask
+from autoload.layers.attention import Context, Mask, decoder_mask
 from autoload.model import Variant
 from autoload.models import decoder
 from autoload.models.decoder import Spec, layer_kinds
@@ -34,6 +34,18 @@ class Model(decoder.Model):
     def forward(self, *args: Any, use_cache: bool | None = None, **kwargs: Any) -> Any:
         """As the decoder's, but for the cache."""
         return super().forward(*args, use_cache=False, **kwargs)
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        return {"attention_mask": kwargs["attention_mask"]}
+
+    def climb(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the last layer, and before each; padding is left out."""
+        packing = context.packing_of(context.extra["attention_mask"])
+        if packing is None:
+            return super().climb(x, context)
+        masks = self.make_masks(None, x, 0, None, None)
+        last, seen = super().climb(packing.pack(x), context.packed(packing, masks))
+        return packing.unpack(last), [packing.unpack(s) for s in seen]
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None

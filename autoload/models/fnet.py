@@ -70,6 +70,8 @@ class Model(PooledModel):
 
 
 VARIANTS = {
-    "fnet": Variant(lambda c: Spec(embeddings=FNetEmbeddings, layer=FNetLayer), members={"base_model_prefix": "fnet"}),
+    "fnet": Variant(
+        lambda c: Spec(embeddings=FNetEmbeddings, layer=FNetLayer, packs=False), members={"base_model_prefix": "fnet"}
+    ),
 }
 TASKS = bert_heads.TASKS | {"Model": Model}

@@ -76,7 +76,8 @@ class GPT2Attention(Attention):
         return q, k, v
 
     def output(self, x: Tensor) -> Tensor:
-        return self.resid_dropout(self.c_proj(x))
+        x = self.c_proj(x)
+        return self.resid_dropout(x) if self.training else x
 
 
 class BigCodeAttention(Attention):
@@ -128,7 +129,8 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.act(self.c_fc(x))))
+        x = self.c_proj(self.act(self.c_fc(x)))
+        return self.dropout(x) if self.training else x
 
 
 class Block(nn.Module):

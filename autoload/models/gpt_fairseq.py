@@ -206,14 +206,14 @@ class Model(Decoder):
 
 
 class SinusoidalPositions(nn.Module):
-    """Sines and cosines from the third row on; the row that has the padding token's number is zero."""
+    """Sines and cosines, from the third row on unless told otherwise; the padding token's row is zero."""
 
-    def __init__(self, size: int, padding_idx: int | None):
+    def __init__(self, size: int, padding_idx: int | None, offset: int = 2):
         super().__init__()
-        self.size, self.padding_idx = size, padding_idx
+        self.size, self.padding_idx, self.offset = size, padding_idx, offset
 
     def forward(self, positions: Tensor) -> Tensor:
-        half, rows = self.size // 2, positions + 2
+        half, rows = self.size // 2, positions + self.offset
         steps = torch.arange(half, device=positions.device).float()
         table = sinusoids(rows, torch.exp(steps * -(math.log(10000) / (half - 1))))
         table = nn.functional.pad(table, (0, self.size % 2))

@@ -215,7 +215,7 @@ VARIANTS = {
         members={"base_model_prefix": "layoutlm"},
     ),
     "bros": Variant(
-        lambda c: Spec(embeddings=BrosEmbeddings, layer=BrosLayer, inputs=("bbox",)),
+        lambda c: Spec(embeddings=BrosEmbeddings, layer=BrosLayer, inputs=("bbox",), packs=False),
         heads={"Model": BrosModel, "TokenClassification": BrosTokenClassification},
         members={"base_model_prefix": "bros"},
     ),

@@ -268,6 +268,7 @@ VARIANTS = {
             inputs=("attention_mask", "global_attention_mask"),
             encoder=LongEncoder,
             layer=LongLayer,
+            packs=False,
         ),
         members={"base_model_prefix": "longformer"},
     ),

@@ -246,7 +246,9 @@ class Choice(heads.MultipleChoice):
 
 VARIANTS = {
     "luke": Variant(
-        lambda c: Spec(padded_from=c.pad_token_id, inputs=("attention_mask", *ENTITY_INPUTS), layer=LukeLayer),
+        lambda c: Spec(
+            padded_from=c.pad_token_id, inputs=("attention_mask", *ENTITY_INPUTS), layer=LukeLayer, packs=False
+        ),
         members={"base_model_prefix": "luke"},
     ),
 }

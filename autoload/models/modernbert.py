@@ -194,12 +194,18 @@ class Model(PreTrainedModel):
             kernel=kernel_of(config),
             attentions=[] if attentions else None,
         )
+        packing = None if decodes else context.packing_of(attention_mask)
+        if packing is not None:
+            masks = self.make_masks(None, x, 0, None)
+            x, context = packing.pack(x), context.packed(packing, masks)
         seen = []
         for layer in self.layers:
             if states:
                 seen.append(x)
             x = self.run(layer, x, context)
         x = self.final_norm(x)
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         out = BaseModelOutputWithPast(
             x,
             past_key_values if caching else None,

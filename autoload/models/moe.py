@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from autoload import heads
 from autoload.keys import Rename, Stack
+from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.experts import Experts, Groups, Routed, balance_loss, product, softmax_then_top, top_then_softmax
 from autoload.layers.norms import RMSNormFP32
@@ -233,7 +234,7 @@ class GraniteSharedMLP(nn.Module):
         super().__init__()
         self.input_linear = nn.Linear(config.hidden_size, 2 * config.shared_intermediate_size, bias=False)
         self.output_linear = nn.Linear(config.shared_intermediate_size, config.hidden_size, bias=False)
-        self.activation = decoder.Activation(config.hidden_act)
+        self.activation = Activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.input_linear(x).chunk(2, -1)
@@ -281,9 +282,16 @@ class CausalLM(decoder.CausalLM):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        self.balance_share, self.picks = self.balancing(config)
+
+    def balancing(self, config: Any) -> tuple[float | None, int]:
+        """Share of the experts' loss in the whole, and experts that a token passes through."""
         share = getattr(config, "router_aux_loss_coef", getattr(config, "aux_loss_coef", None))
-        self.balance_share: float | None = share if self.balances else None
-        self.picks = expert_picks(config)
+        return share if self.balances else None, expert_picks(config)
+
+    def balance(self, scores: tuple[Tensor, ...], attention_mask: Tensor | None) -> Tensor:
+        """The experts' loss from the routers' scores, (tokens, experts) of each layer."""
+        return balance_loss(scores, self.picks, attention_mask)
 
     def forward(
         self,
@@ -311,7 +319,7 @@ class CausalLM(decoder.CausalLM):
         out = super().forward(*inputs, logits_to_keep, **kwargs)
         share = self.balance_share
         if out.router_logits and share is not None:
-            balance = balance_loss(out.router_logits, self.picks, attention_mask)
+            balance = self.balance(out.router_logits, attention_mask)
             out = replace(out, aux_loss=balance, loss=None if out.loss is None else out.loss + share * balance)
         return finish(out, return_dict, self.config)
 

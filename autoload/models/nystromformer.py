@@ -110,7 +110,7 @@ class Choice(MultipleChoice):
 
 VARIANTS = {
     "nystromformer": Variant(
-        lambda c: Spec(pooler=None, embeddings=NystromEmbeddings, layer=NystromLayer),
+        lambda c: Spec(pooler=None, embeddings=NystromEmbeddings, layer=NystromLayer, packs=False),
         members={"base_model_prefix": "nystromformer", "empty_cross_attentions": False},
     ),
 }

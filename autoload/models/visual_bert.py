@@ -118,7 +118,9 @@ class PreTraining(TiedHead):
 VARIANTS = {
     "visual_bert": Variant(
         lambda c: Spec(
-            embeddings=VisualBertEmbeddings, inputs=("attention_mask", "visual_attention_mask", *VISUAL_INPUTS)
+            embeddings=VisualBertEmbeddings,
+            inputs=("attention_mask", "visual_attention_mask", *VISUAL_INPUTS),
+            packs=False,
         ),
         members={"base_model_prefix": "visual_bert"},
     ),

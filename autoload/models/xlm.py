@@ -136,10 +136,17 @@ class Model(PreTrainedModel):
         context = Context({"full": self.make_mask(attention_mask)}, kernel=kernel_of(config))
         context.attentions = [] if attentions else None
         context.extra["real"] = real
+        packing = context.packing_of(attention_mask)
+        if packing is not None:
+            mask = Mask(causal=True) if config.causal else Mask()
+            x, context = packing.pack(x), context.packed(packing, {"full": mask})
+            context.extra["real"] = packing.pack(real)
         seen = [x]
         for i in range(config.n_layers):
             x = self.run(_Layer(self, i), x, context)  # type: ignore[arg-type]
             seen.append(x)
+        if packing is not None:
+            x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         shown = None if context.attentions is None else tuple(context.attentions)
         return finish(BaseModelOutput(x, tuple(seen) if states else None, shown), return_dict, config)
 

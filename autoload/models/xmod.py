@@ -136,7 +136,9 @@ class XmodModel(Model):
 
 VARIANTS = {
     "xmod": Variant(
-        lambda c: Spec(padded_from=c.pad_token_id, inputs=("lang_ids",), layer=XmodLayer, encoder=XmodEncoder),
+        lambda c: Spec(
+            padded_from=c.pad_token_id, inputs=("lang_ids",), layer=XmodLayer, encoder=XmodEncoder, packs=False
+        ),
         members={"base_model_prefix": "roberta"},
     ),
 }

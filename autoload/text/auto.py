@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from autoload.errors import ArgumentError, RemoteCodeRefused, TokenizerError, did_you_mean
@@ -15,7 +14,7 @@ from autoload.text.unsupported import refusal
 
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
-           "adapter_kwargs", "fix_mistral_regex")  # fmt: skip
+           "adapter_kwargs")  # fmt: skip
 BASE_NAMES = {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend",
               "SentencePieceBackend", "PreTrainedTokenizerBase"}  # fmt: skip
 
@@ -94,8 +93,8 @@ def open_for(name: str, settings: dict[str, Any], kind: str | None = None) -> Fi
     hub = {key: settings.pop(key) for key in HUB if key in settings}
     for key in IGNORED:
         settings.pop(key, None)
-    if kind is not None and Path(name).is_file():  # a lone vocabulary file, whose class the caller names
-        name = str(Path(name).parent)
+    if kind is not None and os.path.isfile(name):  # a lone vocabulary file, whose class the caller names
+        name = os.path.dirname(name) or "."
     return open_files(name, **{key: value for key, value in hub.items() if value is not None})
 
 

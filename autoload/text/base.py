@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoload.bridge import stands_for
 from autoload.errors import TokenizerError
 from autoload.text.classes import Recipe
 from autoload.text.conversation import Conversations
-from autoload.text.encoding import BatchEncoding
 from autoload.text.legacy import OldNames
-from autoload.text.padding import pad_examples
-from autoload.text.plan import UNLIMITED, Choice, Count, Plan, Tokens, check_inputs, resolve
 from autoload.text.saving import Saving
 from autoload.text.specials import NAMES, SpecialTokens, as_list, reject_unknown
 
+if TYPE_CHECKING:
+    from autoload.text.encoding import BatchEncoding
+    from autoload.text.plan import Choice, Count, Plan, Tokens
+
+UNLIMITED = int(1e30)  # model_max_length of a tokenizer that names none
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
            (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))  # fmt: skip
@@ -230,6 +232,8 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
         is_split_into_words: bool = False,
         **outputs: Any,
     ) -> BatchEncoding:
+        from autoload.text.plan import Plan, check_inputs, resolve
+
         batched = check_inputs(text, pair, is_split_into_words)
         filled, cut = resolve(self, padding, truncation, max_length, stride, pad_to_multiple_of, padding_side)
         plan = Plan(
@@ -292,6 +296,8 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             padding: True or "longest", "max_length", or False.
             return_tensors: "pt", "np" or "mlx"; where None, tensors stay tensors and lists stay lists.
         """
+        from autoload.text.padding import pad_examples
+
         mask = _wanted(return_attention_mask, "attention_mask", self.model_input_names)
         return pad_examples(
             self, encoded_inputs, padding, max_length, pad_to_multiple_of, padding_side, mask, return_tensors

@@ -4,7 +4,7 @@
 `from autoload.text.classes import BertTokenizer` works, and so does pickle.
 """
 
-from __future__ import annotations
+# No postponed annotations here: a NamedTuple would compile each of them when it is made, for 1.5 ms of start-up.
 
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ class Recipe(NamedTuple):
     build: str = ""  # "module:function" in this package, from files and settings to a pipeline
     files: dict[str, str] = {}  # argument -> file name
     tokens: dict[str, str] = {}  # named special tokens
-    extra: tuple[str, ...] = ()  # special tokens without a name
     single: str = ""  # template; words that name tokens ("cls") stand for them
     pair: str = ""
     roberta: bool = False  # the template is the pipeline's RobertaProcessing, which trims offsets
@@ -281,7 +280,11 @@ RECIPES: dict[str, Recipe] = {
         pair="cls $A eos $B eos",
         base="autoload.text.lookup:EsmTokenizer",
     ),
-    "FNetTokenizer": ALBERT._replace(names=["input_ids", "token_type_ids"]),
+    "FNetTokenizer": ALBERT._replace(
+        tokens=_tokens(unk="<unk>", sep="[SEP]", pad="<pad>", cls="[CLS]", mask="[MASK]"),
+        names=["input_ids", "token_type_ids"],
+        defaults={"do_lower_case": False, "keep_accents": True},
+    ),
     "FunnelTokenizer": BERT._replace(
         tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
         single="cls:2 $A sep",
@@ -431,7 +434,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
     "ProphetNetTokenizer": BERT._replace(
+        build="pipelines:prophetnet",
         files={"vocab_file": "prophetnet.tokenizer"},
+        defaults={**BERT.defaults, "clean_up_tokenization_spaces": True},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
         single="$A sep",
         pair="$A sep $B:1 sep:1",
@@ -439,9 +444,11 @@ RECIPES: dict[str, Recipe] = {
     ),
     "Qwen2Tokenizer": QWEN2,
     "Qwen3_5Tokenizer": QWEN2._replace(build="pipelines:qwen3_5"),
-    "ReformerTokenizer": LLAMA._replace(files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"),
+    "ReformerTokenizer": LLAMA._replace(
+        build="sentencepiece:unnamed", files=SPIECE, tokens=_tokens(eos="</s>", unk="<unk>"), side="right"
+    ),
     "RemBertTokenizer": ALBERT._replace(
-        build="sentencepiece:plain",
+        build="sentencepiece:rembert",
         files={"vocab_file": "sentencepiece.model"},
         defaults={"do_lower_case": False, "keep_accents": True},
     ),
@@ -451,7 +458,6 @@ RECIPES: dict[str, Recipe] = {
         files=SPM_BPE,
         tokens={key: value for key, value in FAIRSEQ.items() if key != "mask_token"},
         fixed=True,
-        defaults={"src_lang": "eng", "tgt_lang": "fra"},
         base="autoload.text.translation:SeamlessM4TTokenizer",
     ),
     "Siglip2Tokenizer": GEMMA._replace(build="sentencepiece:siglip2"),
@@ -513,8 +519,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "Wav2Vec2PhonemeCTCTokenizer": Recipe(
         files={"vocab_file": "vocab.json"},
-        tokens={**SENTENCE, "pad_token": "<pad>", "phone_delimiter_token": " "},
-        defaults={"do_phonemize": True, "phonemizer_lang": "en-us", "phonemizer_backend": "espeak"},
+        tokens={**SENTENCE, "pad_token": "<pad>"},
+        defaults={
+            "phone_delimiter_token": " ",
+            "word_delimiter_token": None,
+            "do_phonemize": True,
+            "phonemizer_lang": "en-us",
+            "phonemizer_backend": "espeak",
+        },
         base="autoload.text.speech:Wav2Vec2PhonemeCTCTokenizer",
     ),
     "WhisperTokenizer": Recipe(
@@ -537,7 +549,6 @@ RECIPES: dict[str, Recipe] = {
         build="sentencepiece:xlnet",
         files=SPIECE,
         tokens=_tokens(bos="<s>", eos="</s>", unk="<unk>", sep="<sep>", pad="<pad>", cls="<cls>", mask="<mask>"),
-        extra=("<eop>", "<eod>"),
         single="$A sep cls:2",
         pair="$A sep $B:1 sep:1 cls:2",
         fixed=True,
@@ -581,7 +592,9 @@ def _make(name: str, recipe: Recipe) -> type:
 
 
 def __getattr__(name: str) -> Any:
-    found = tokenizer_class(name) if not name.startswith("__") else None
+    if name.startswith("__"):  # what the import system asks of every module; no name to look for
+        raise AttributeError(name)
+    found = tokenizer_class(name)
     if found is None:
         raise AttributeError(f"{__name__} has no {name!r}{did_you_mean(name, RECIPES)}")
     return found

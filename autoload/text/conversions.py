@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from autoload.text.saving import write
 
-VERSION = 2  # of the recipes; a change of what they make needs a new one
+VERSION = 3  # of the recipes; a change of what they make needs a new one
 WORTHWHILE = 300_000  # bytes; smaller files convert as fast as they load
 IRRELEVANT = ("added_tokens", "chat_template", "name_or_path", "model_max_length")
 
@@ -63,8 +63,8 @@ def converted(
     rust = build(paths, settings)
     added = {key: value for key, value in settings.items() if key not in before or before[key] is not value}
     try:
-        write(notes, json.dumps(added))  # the pipeline last: where it is, its notes are
-        write(file, rust.to_str())
+        write(str(notes), json.dumps(added))  # the pipeline last: where it is, its notes are
+        write(str(file), rust.to_str())
     except (OSError, TypeError) as e:
         log.debug("conversion not kept in %s: %s", place, e)
     return rust

@@ -12,6 +12,7 @@ from autoload.hub import Files
 from autoload.text import pipelines, sentencepiece, tiktoken
 from autoload.text.conversions import converted
 from autoload.text.loading import missing_vocabulary
+from autoload.text.specials import content
 
 MODELS = ("tokenizer.model", "tiktoken.model", "spiece.model", "sentencepiece.bpe.model", "spm.model",
           "sentencepiece.model")  # fmt: skip
@@ -49,6 +50,11 @@ def mistral(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
         settings.setdefault("padding_side", "left")
         for name, text in (("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>")):
             settings.setdefault(f"{name}_token", text)
+        named = {content(value) for key, value in settings.items() if key.endswith("_token")}
+        rust = tiktoken.tekken(files["vocab_file"])
+        control = [token.content for _, token in sorted(rust.get_added_tokens_decoder().items())]
+        settings.setdefault("extra_special_tokens", [text for text in control if text not in named])
+        return rust
     return tiktoken.tekken(files["vocab_file"])
 
 

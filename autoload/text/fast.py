@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
 
@@ -14,9 +12,10 @@ from autoload.errors import TokenizerError
 from autoload.text import templates
 from autoload.text.base import PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding
-from autoload.text.plan import Plan, Truncation
-from autoload.text.rows import Rows
 from autoload.text.specials import as_list, content
+
+if TYPE_CHECKING:
+    from autoload.text.plan import Plan, Truncation
 
 VARIANTS = 32  # settings of truncation that are kept ready
 
@@ -50,7 +49,6 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._exposed = False  # whether callers hold the pipeline, and may change it behind our back
         self._variants: dict[Any, Tokenizer] = {}
         self._added: dict[int, AddedToken] | None = None
-        self._lock = threading.Lock()
 
     @property
     def _tokenizer(self) -> Tokenizer:
@@ -78,24 +76,22 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             if not self._exposed or (rust.padding is None and rust.truncation is None):
                 return rust
             return light_copy(rust, None, rust.encode_special_tokens)
-        key = (truncation, split_special)
-        if not self._exposed and (ready := self._variants.get(key)) is not None:
+        key, variants = (truncation, split_special), self._variants
+        if not self._exposed and (ready := variants.get(key)) is not None:
             return ready
         if truncation is not None:
             _check_room(truncation, special_tokens)
         made = light_copy(rust, truncation, split_special)
         if not self._exposed:
-            with self._lock:
-                if len(self._variants) >= VARIANTS:
-                    self._variants.clear()
-                self._variants[key] = made
+            if len(variants) >= VARIANTS:
+                variants.clear()
+            variants[key] = made  # of the pipeline as it was above: where it changed since, nobody asks this any more
         return made
 
     def _changed(self) -> None:
         """Forget the copies that were made before the pipeline changed."""
-        with self._lock:
-            self._variants = {}
-            self._added = None
+        self._variants = {}
+        self._added = None
 
     # -- vocabulary -------------------------------------------------------------------------------------------------
 
@@ -226,6 +222,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return result
 
     def _encode_rows(self, rows: list[Any], plan: Plan, batched: bool) -> BatchEncoding:
+        from autoload.text.rows import Rows
+
         pair = bool(rows) and isinstance(rows[0], tuple) and not plan.is_split_into_words
         if plan.is_split_into_words:
             pair = bool(rows) and isinstance(rows[0], tuple)
@@ -322,6 +320,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._exposed = exposed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PreTrainedTokenizerFast:
+        import copy
+
         other = type(self).__new__(type(self))
         memo[id(self)] = other
         other.__setstate__({key: copy.deepcopy(value, memo) for key, value in self.__getstate__().items()})

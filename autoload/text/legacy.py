@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autoload.text.encoding import BatchEncoding
-from autoload.text.plan import choose_truncation
 from autoload.text.specials import reject_unknown
+
+if TYPE_CHECKING:
+    from autoload.text.encoding import BatchEncoding
 
 
 class OldNames:
@@ -76,6 +77,7 @@ class OldNames:
         """Model inputs from ids: truncated, framed by the template, padded. Further keywords as in a call."""
         import inspect
 
+        from autoload.text.encoding import BatchEncoding
         from autoload.text.ids import frame_ids
 
         for ignored in ("verbose", "return_offsets_mapping"):
@@ -96,6 +98,7 @@ class OldNames:
     ) -> tuple[list[int], list[int] | None, list[int]]:
         """Ids of one or two texts less so many, and the ids taken away."""
         from autoload.text.ids import cut_ids
+        from autoload.text.plan import choose_truncation
 
         strategy = choose_truncation(truncation_strategy)
         return cut_ids(ids, pair_ids, num_tokens_to_remove, strategy, stride, self.truncation_side)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
 from autoload.errors import ConfigError, CorruptFile, FileError, MissingFile, TokenizerError, reading
-from autoload.hub import Files
+from autoload.hub import Files, read_json
 from autoload.text import overrides, templates
 from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
@@ -20,6 +19,8 @@ TEMPLATE = "chat_template.jinja"
 NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_map_file", "tokenizer_file", "backend",
                 "is_local", "local_files_only", "added_tokens_decoder", "name_or_path", "vocab_file",
                 "merges_file", "use_fast")  # fmt: skip
+MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
+LARGE = 100_000  # tokens; Mistral's vocabularies of that size are tekken's
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -37,12 +38,36 @@ def load(cls: type, files: Files, config: dict[str, Any], given: dict[str, Any],
     reject_unknown(f"{cls.__name__}.from_pretrained", given, config, cls.recipe.defaults)
     settings = read_settings(files, config, given)
     settings["name_or_path"] = name_or_path
-    with_json = files.find("tokenizer.json") if hasattr(cls, "_attach") else None
+    with_json = files.locate("tokenizer.json") if hasattr(cls, "_attach") else None
     if with_json is not None:
         for key in ("add_bos_token", "add_eos_token"):  # the file's own template holds them
             if key not in given:
                 settings.pop(key, None)
-    return cls._from_files(files, with_json, settings, given)
+    tokenizer = cls._from_files(files, with_json, settings, given)
+    if with_json is not None and tokenizer.vocab_size > LARGE:
+        mend_split(tokenizer, files, settings.get("fix_mistral_regex"))
+    return tokenizer
+
+
+def mend_split(tokenizer: Any, files: Files, wanted: bool | None) -> None:
+    """Some tokenizer.json files of Mistral's models split texts in a wrong way; mended where asked for."""
+    model = files.json("config.json")
+    if not isinstance(model, dict) or model.get("model_type") not in MISTRAL_TYPES:
+        return
+    version = str(model.get("transformers_version") or "0").partition(".")[0]
+    if version.isdigit() and int(version) >= 5:
+        return
+    if wanted:
+        overrides.split_as_tekken(tokenizer._rust)
+        tokenizer._changed()
+    elif wanted is None:
+        import logging
+
+        logging.getLogger("autoload.text").warning(
+            "%s: this model type's older tokenizer.json files split texts otherwise than the model was trained on; "
+            "pass fix_mistral_regex=True to mend that, or False to keep it without this notice.",
+            files.where,
+        )
 
 
 def read_settings(files: Files, config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -80,27 +105,27 @@ def read_templates(files: Files, inline: Any) -> Any:
         inline = {part["name"]: part["template"] for part in inline}
     if inline is not None and not isinstance(inline, (str, dict)):
         raise ConfigError("chat_template", inline, "a text", where=f"{files.where}/{CONFIG}")
-    path = files.find(TEMPLATE)
+    path = files.locate(TEMPLATE)
     if path is None:
         return inline
     named = {"default": _text(path)}
     for name in _template_names(files):
-        if (extra := files.find(f"additional_chat_templates/{name}.jinja")) is not None:
+        if (extra := files.locate(f"additional_chat_templates/{name}.jinja")) is not None:
             named[name] = _text(extra)
     return named if len(named) > 1 else named["default"]
 
 
 def _template_names(files: Files) -> list[str]:
     """All that a directory has; of a Hub repository the two that exist in practice, without a listing."""
-    folder = Path(files.where) / "additional_chat_templates"
-    if files.commit is None and folder.is_dir():
-        return sorted(path.stem for path in folder.glob("*.jinja"))
+    folder = os.path.join(files.where, "additional_chat_templates")
+    if files.commit is None and os.path.isdir(folder):
+        return sorted(name.removesuffix(".jinja") for name in os.listdir(folder) if name.endswith(".jinja"))
     return ["tool_use", "rag"] if files.commit is not None else []
 
 
-def _text(path: Path) -> str:
-    with reading(path, "chat template"):
-        return path.read_text(encoding="utf-8")
+def _text(path: str) -> str:
+    with reading(path, "chat template"), open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def read_added(files: Files, config: dict[str, Any], settings: dict[str, Any]) -> dict[int, AddedToken]:
@@ -160,7 +185,7 @@ def _added(value: Any, field: str, where: str) -> AddedToken:
 
 
 def fast_from_files(
-    cls: Any, files: Files, with_json: Path | None, settings: dict[str, Any], given: dict[str, Any]
+    cls: Any, files: Files, with_json: str | None, settings: dict[str, Any], given: dict[str, Any]
 ) -> Any:
     """A Rust-backed tokenizer: tokenizer.json as it is, or a pipeline built by the recipe of the class."""
     fill_defaults(cls, settings, verbatim=with_json is not None)
@@ -171,21 +196,36 @@ def fast_from_files(
     return assemble(cls, rust, settings, given, verbatim=with_json is not None)
 
 
-def read_pipeline(path: Path) -> Tokenizer:
+def read_pipeline(path: str) -> Tokenizer:
     """The pipeline of a tokenizer.json.
 
     Raises:
         CorruptFile: it cannot be parsed, or its template names ids that the vocabulary lacks.
     """
     with reading(path, "tokenizer", remedy="Fetch it again."):
-        rust = Tokenizer.from_file(str(path))
+        try:
+            rust = Tokenizer.from_file(path)
+        except Exception as e:
+            raise _wrong_id(path) or e from e
         overrides.check_template(rust, path)
     unknown = getattr(rust.model, "unk_token", None)
     if unknown is not None and rust.token_to_id(unknown) is None:
-        raise CorruptFile(
-            f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=str(path)
-        )
+        raise CorruptFile(f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=path)
     return rust
+
+
+def _wrong_id(path: str) -> CorruptFile | None:
+    """The error for an id in a vocabulary that is no id; the pipeline's own error names a column of the file."""
+    try:
+        data = read_json(path)
+    except CorruptFile:  # no JSON at all, which the pipeline's own error says
+        return None
+    model = data.get("model") if isinstance(data, dict) else None
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    for token, index in vocab.items() if isinstance(vocab, dict) else ():
+        if type(index) is not int or not 0 <= index < 1 << 32:
+            return CorruptFile(f"{path}: model.vocab[{token!r}] is {index!r}, expected an id.", path=path)
+    return None
 
 
 def build_pipeline(cls: Any, files: Files, settings: dict[str, Any]) -> Tokenizer:
@@ -336,6 +376,8 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     Raises:
         TokenizerError: nothing that could hold a vocabulary was passed.
     """
+    from pathlib import Path
+
     cls = type(tokenizer)
     names = [*cls.recipe.files] or ["tokenizer_file"]
     settings.update(zip(names, args, strict=False))
@@ -349,7 +391,7 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     if rust is not None:
         rust = Tokenizer.from_str(rust.to_str())  # the caller keeps theirs, with its padding and truncation
     elif json_path is not None:
-        rust = read_pipeline(Path(os.fspath(json_path)))
+        rust = read_pipeline(os.fspath(json_path))
     elif paths:
         module, _, function = cls.recipe.build.partition(":")
         with reading(next(iter(paths.values())), "vocabulary"):

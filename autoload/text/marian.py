@@ -256,5 +256,8 @@ class BartphoTokenizer(SplitAndLookup):
             self.recipe.files[key]: paths[key].read_bytes() for key in ("vocab_file", "monolingual_vocab_file")
         }
 
+    def _join(self, tokens: list[str]) -> str:
+        return "".join(tokens).replace(SPACE, " ").strip()
+
     def _saved_vocabulary(self) -> dict[str, str | bytes]:
         return dict(self._models)

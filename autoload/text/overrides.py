@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, processors
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 
 from autoload.errors import CorruptFile
 from autoload.text import templates
 
+SPACE = "▁"
 BERT_FLAGS = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -18,7 +18,7 @@ BERT_FLAGS = {
 }
 
 
-def check_template(rust: Tokenizer, path: Path) -> None:
+def check_template(rust: Tokenizer, path: str) -> None:
     """Refuse a template with ids that the vocabulary lacks.
 
     Raises:
@@ -31,7 +31,7 @@ def check_template(rust: Tokenizer, path: Path) -> None:
                 if index >= size and rust.id_to_token(index) is None:
                     raise CorruptFile(
                         f"{path}: post_processor uses the token id {index}, and the vocabulary has {size} tokens.",
-                        path=str(path),
+                        path=path,
                     )
 
 
@@ -48,6 +48,76 @@ def apply(tokenizer: Any, settings: dict[str, Any], given: dict[str, Any]) -> No
         known = key in tokenizer.recipe.defaults or not tokenizer.recipe.files
         if isinstance(value, bool) and known and (key == "add_prefix_space" or key in given):
             _set_flag(rust, key, value)
+    if isinstance(given.get("do_lower_case"), bool) and "do_lower_case" in tokenizer.recipe.defaults:
+        _set_lower(rust, given["do_lower_case"])
+    if isinstance(given.get("add_prefix_space"), bool):
+        _set_prefix(rust, given["add_prefix_space"])
+    if given.get("legacy") is False:
+        prefix_once(rust)
+
+
+def prefix_once(rust: Tokenizer) -> None:
+    """Put the space before the first text only, not after every special token, and not before another space."""
+    kept = [step for step in _steps(rust.normalizer) if not isinstance(step, normalizers.Prepend)]
+    if len(kept) == len(_steps(rust.normalizer)):
+        return
+    rust.normalizer = normalizers.Sequence(kept)
+    rust.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="first", split=False)
+
+
+def split_as_tekken(rust: Tokenizer) -> None:
+    """Split texts as Mistral's tekken vocabularies were made; some of their first conversions carry another split."""
+    from autoload.text.tiktoken import TEKKEN_SPLIT
+
+    before = rust.pre_tokenizer
+    split = pre_tokenizers.Split(Regex(TEKKEN_SPLIT), "isolated")
+    if isinstance(before, pre_tokenizers.Sequence):
+        before[0] = split
+        rust.pre_tokenizer = before
+    elif before is not None:
+        spelled = isinstance(before, pre_tokenizers.ByteLevel)
+        rest = before if spelled else pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        rust.pre_tokenizer = pre_tokenizers.Sequence([split, rest])
+
+
+def _set_prefix(rust: Tokenizer, value: bool) -> None:
+    """The space before a text, where the pipeline spells spaces as SentencePiece does."""
+    steps = _steps(rust.normalizer)
+    kept = [step for step in steps if not isinstance(step, normalizers.Prepend)]
+    spelled = any(b"\xe2\x96\x81" in step.__getstate__() for step in kept)
+    if len(kept) < len(steps) and not value:
+        rust.normalizer = normalizers.Sequence(kept)
+    elif len(kept) == len(steps) and value and spelled and rust.pre_tokenizer is None:
+        rust.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), *kept])
+    before = rust.pre_tokenizer
+    if before is not None:
+        state = json.loads(before.__getstate__())
+        parts = _parts(state)
+        scheme = {part.get("prepend_scheme") for part in parts if part.get("type") == "Metaspace"}
+        words = any(part.get("type") == "WhitespaceSplit" for part in parts)  # each word needs its prefix
+        if scheme and not words and ("never" in scheme) is value:
+            _change(state, "Metaspace", "prepend_scheme", "always" if value else "never")
+            before.__setstate__(json.dumps(state).encode())
+            rust.pre_tokenizer = before
+
+
+def _set_lower(rust: Tokenizer, value: bool) -> None:
+    """Lower case before the model, or its absence; BERT's normalizer has a flag of its own."""
+    steps = _steps(rust.normalizer)
+    if any(isinstance(step, normalizers.BertNormalizer) for step in steps):
+        return
+    kept = [step for step in steps if not isinstance(step, normalizers.Lowercase)]
+    if value != (len(kept) < len(steps)):
+        rust.normalizer = normalizers.Sequence([normalizers.Lowercase(), *kept] if value else kept)
+
+
+def _steps(normalizer: Any) -> list[Any]:
+    """The normalizers of a pipeline, in order."""
+    if normalizer is None:
+        return []
+    if not isinstance(normalizer, normalizers.Sequence):
+        return [normalizer]
+    return [normalizer[index] for index in range(len(normalizer))]
 
 
 def _decoder_for(rust: Tokenizer) -> Any:
@@ -90,14 +160,18 @@ def _set_flag(rust: Tokenizer, key: str, value: bool) -> None:
             rust.post_processor = after
 
 
-def _change(state: dict[str, Any], kind: str, key: str, value: bool) -> bool:
+def _change(state: dict[str, Any], kind: str, key: str, value: bool | str) -> bool:
     """Set a key in all parts of a kind; whether that changed anything."""
     changed = False
-    for part in [state, *state.get("pretokenizers", []), *state.get("processors", [])]:
+    for part in _parts(state):
         if part.get("type") == kind and part.get(key) != value:
             part[key] = value
             changed = True
     return changed
+
+
+def _parts(state: dict[str, Any]) -> list[dict[str, Any]]:
+    return [state, *state.get("pretokenizers", []), *state.get("processors", [])]
 
 
 def frame(tokenizer: Any, settings: dict[str, Any]) -> None:

@@ -221,6 +221,13 @@ def wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     return rust
 
 
+def prophetnet(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
+    """ProphetNet: BERT's; decoded texts are cleaned as a whole."""
+    rust = wordpiece(files, settings)
+    rust.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    return rust
+
+
 JAPANESE = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
 
 
@@ -243,4 +250,5 @@ def bert_japanese(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer
     if settings.get("subword_tokenizer_type") == "character":
         single = pre_tokenizers.Split(Regex(r"\S"), "isolated")
         rust.pre_tokenizer = pre_tokenizers.Sequence([rust.pre_tokenizer, single])
+    rust.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return rust

@@ -74,7 +74,7 @@ class PreTrainedTokenizer(PreTrainedTokenizerBase):
 
     @classmethod
     def _from_files(
-        cls, files: Files, with_json: Path | None, settings: dict[str, Any], given: dict[str, Any]
+        cls, files: Files, with_json: str | None, settings: dict[str, Any], given: dict[str, Any]
     ) -> PreTrainedTokenizer:
         paths = {}
         for key, name in cls.recipe.files.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from tokenizers import AddedToken
@@ -39,21 +39,20 @@ class Saving:
         Raises:
             FileError: `save_directory` is a file, or cannot be written.
         """
-        folder = Path(os.fspath(save_directory)).expanduser()
-        if folder.is_file():
-            raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=str(folder))
+        folder = os.path.expanduser(save_directory)
+        if os.path.isfile(folder):
+            raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=folder)
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         contents = {f"{prefix}tokenizer_config.json": _dump(self._saved_config())}
         contents[f"{prefix}special_tokens_map.json"] = _dump(saved_names(self))
         contents.update(_templates(self.chat_template))
         contents.update({prefix + name: text for name, text in self._saved_vocabulary().items()})
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            paths = tuple(str(write(folder / name, text)) for name, text in contents.items())
+            paths = tuple(write(os.path.join(folder, name), text) for name, text in contents.items())
         except OSError as e:
-            raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=str(folder)) from e
+            raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
         if push_to_hub:
-            _upload(folder, hub.pop("repo_id", None) or folder.name, hub)
+            _upload(folder, hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder)), hub)
         return paths
 
     def push_to_hub(self: Any, repo_id: str, **hub: Any) -> Any:
@@ -62,14 +61,13 @@ class Saving:
 
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return _upload(Path(folder), repo_id, hub)
+            return _upload(folder, repo_id, hub)
 
     def save_vocabulary(self: Any, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary alone."""
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        return tuple(str(write(folder / (prefix + name), text)) for name, text in self._saved_vocabulary().items())
+        contents = self._saved_vocabulary()
+        return tuple(write(os.path.join(save_directory, prefix + name), text) for name, text in contents.items())
 
     def _saved_vocabulary(self: Any) -> dict[str, str | bytes]:
         """File name -> content of the vocabulary."""
@@ -114,22 +112,24 @@ def _flags(token: Any) -> Any:
     return {flag: getattr(token, flag) for flag in FLAGS if flag != "special"}
 
 
-def write(path: Path, content: str | bytes) -> Path:
-    """Replace a file as a whole: a crash leaves the old one or the new one."""
+def write(path: str, content: str | bytes) -> str:
+    """Replace a file as a whole, its directory made where it is missing: a crash leaves the old one or the new one."""
     import tempfile
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder, name = os.path.split(path)
+    os.makedirs(folder or ".", exist_ok=True)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, unfinished = tempfile.mkstemp(dir=folder or ".", prefix=f".{name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
         raise
     return path
 
@@ -137,9 +137,10 @@ def write(path: Path, content: str | bytes) -> Path:
 def _umask() -> int:
     """The umask, read without setting it, which other threads would see."""
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
     except OSError:
         pass
     return 0o022
@@ -168,7 +169,7 @@ def _templates(template: Any) -> dict[str, str]:
     return {**({"chat_template.jinja": template["default"]} if "default" in template else {}), **files}
 
 
-def _upload(folder: Path, repo_id: str, hub: dict[str, Any]) -> Any:
+def _upload(folder: str, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
     api = HfApi(token=hub.pop("token", None))

@@ -14,6 +14,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from autoload.text.languages import MBART, MBART50, NLLB, PLBART
+from autoload.text.overrides import prefix_once
+from autoload.text.specials import content
 from autoload.text.spmodel import BPE, BYTE, CHAR, CONTROL, USER_DEFINED, SentencePieceModel, read_model
 
 SPACE = "▁"  # what SentencePiece writes for a space
@@ -32,9 +34,29 @@ def _model(files: Files, settings: Settings) -> SentencePieceModel:
 
 
 def plain(files: Files, settings: Settings) -> Tokenizer:
-    """The model as it is; ids are the indices of its pieces."""
+    """The model as it is; ids are the indices of its pieces. `legacy=False` prefixes the first text alone."""
     model = _model(files, settings)
     name_defaults(model, settings)
+    list_control(model, settings)
+    rust = pipeline(model, scores(model), model.unk_id)
+    if settings.get("legacy") is False:
+        prefix_once(rust)
+    return rust
+
+
+def rembert(files: Files, settings: Settings) -> Tokenizer:
+    """RemBERT: the model as it is; lower case and no accents where asked for."""
+    model = _model(files, settings)
+    before: list[Any] = [] if settings.get("keep_accents", True) else [normalizers.NFKD(), normalizers.StripAccents()]
+    before += [normalizers.Lowercase()] if settings.get("do_lower_case") else []
+    list_control(model, settings)
+    return pipeline(model, scores(model), model.unk_id, before=before)
+
+
+def unnamed(files: Files, settings: Settings) -> Tokenizer:
+    """Reformer: the model as it is, without names for tokens that only the model names."""
+    model = _model(files, settings)
+    list_control(model, settings)
     return pipeline(model, scores(model), model.unk_id)
 
 
@@ -43,6 +65,16 @@ def name_defaults(model: SentencePieceModel, settings: Settings) -> None:
     for name, index in (("unk", model.unk_id), ("bos", model.bos_id), ("eos", model.eos_id), ("pad", model.pad_id)):
         if f"{name}_token" not in settings and (text := model.text(index)) is not None:
             settings[f"{name}_token"] = text
+
+
+def list_control(model: SentencePieceModel, settings: Settings) -> None:
+    """Control pieces without a name, such as `[INST]`, are extra special tokens where nobody lists any."""
+    if settings.get("extra_special_tokens") or settings.get("additional_special_tokens"):
+        return
+    named = {content(value) for key, value in settings.items() if key.endswith("_token")}
+    extra = [text for text, _, kind in model.pieces if kind == CONTROL and text not in named]
+    if extra:
+        settings["extra_special_tokens"] = extra
 
 
 def scores(model: SentencePieceModel) -> Pieces:
@@ -213,7 +245,8 @@ def t5(files: Files, settings: Settings) -> Tokenizer:
     pieces = [*scores(model), *((text, 0.0) for text in reversed(sentinels) if text not in known)]
     rust = pipeline(model, pieces, model.unk_id, word_by_word=True)
     if not settings.get("extra_special_tokens") and not settings.get("additional_special_tokens"):
-        settings["extra_special_tokens"] = sentinels
+        list_control(model, settings)
+        settings["extra_special_tokens"] = [*settings.get("extra_special_tokens", []), *sentinels]
     return rust
 
 
@@ -243,7 +276,8 @@ def _quotes(settings: Settings, lower: bool) -> list[Any]:
 
 
 def _word_by_word(files: Files, settings: Settings, lower: bool) -> Tokenizer:
-    model = replace(_model(files, settings), remove_extra_whitespaces=False)
+    """A pipeline of single words; each has its prefix whatever `add_prefix_space` says, or spaces would be lost."""
+    model = replace(read_model(files["vocab_file"]), remove_extra_whitespaces=False)
     rust = pipeline(model, scores(model), model.unk_id, before=_quotes(settings, lower))
     rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), rust.pre_tokenizer])
     return rust
@@ -259,6 +293,7 @@ def albert(files: Files, settings: Settings) -> Tokenizer:
 
 def xlnet(files: Files, settings: Settings) -> Tokenizer:
     """XLNet: plain quotes, no accents, word by word."""
+    list_control(read_model(files["vocab_file"]), settings)
     return _word_by_word(files, settings, lower=settings.get("do_lower_case", False))
 
 

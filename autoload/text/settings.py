@@ -24,7 +24,7 @@ KINDS = {
     **dict.fromkeys(
         (
             "add_bos_token add_eos_token add_prefix_space clean_up_tokenization_spaces do_lower_case do_upper_case "
-            "keep_accents legacy legacy_behaviour predict_timestamps remove_space separate_vocabs split_by_punct "
+            "fix_mistral_regex keep_accents legacy legacy_behaviour predict_timestamps remove_space separate_vocabs split_by_punct "
             "split_special_tokens strip_accents tokenize_chinese_chars trim_offsets"
         ).split(),
         FLAG,
@@ -36,6 +36,9 @@ KINDS = {
     ),
     **dict.fromkeys("extra_ids num_madeup_words offset pad_token_type_id".split(), COUNT),
 }
+# keywords that are taken before settings are, for suggestions
+LOADING = ("use_fast", "config", "tokenizer_type", "trust_remote_code", "subfolder", "revision", "cache_dir",
+           "force_download", "local_files_only", "token", "proxies", "code_revision")  # fmt: skip
 # settings that are read elsewhere, or kept for a save and otherwise without effect
 OTHERS = (
     "chat_template cls_token_box clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output "
@@ -97,4 +100,4 @@ def reject_unknown(function: str, given: Iterable[str], config: Iterable[str], d
     known = {*KINDS, *OTHERS, *NAMES, *config, *defaults}
     for key in given:
         if key not in known and not key.endswith(("_token", "_tokens")):
-            raise unknown_argument(function, key, known)
+            raise unknown_argument(function, key, {*known, *LOADING})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from autoload.errors import TokenizerError
@@ -42,7 +43,19 @@ class VitsTokenizer(LookupTokenizer):
 
 
 class Wav2Vec2PhonemeCTCTokenizer(Wav2Vec2CTCTokenizer):
-    """A token for each phoneme; texts come in phonemes, with spaces between them."""
+    """A token for each phoneme; texts come in phonemes, with spaces between them. Delimiters are no tokens."""
+
+    DELIMITERS = ("phone_delimiter_token", "word_delimiter_token")
+
+    def _open(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
+        delimiters = {key: settings.pop(key, None) for key in self.DELIMITERS}
+        super()._open(paths, settings)
+        self.phone_delimiter_token = delimiters["phone_delimiter_token"] or " "
+        self.word_delimiter_token = delimiters["word_delimiter_token"]
+
+    def _finish(self, settings: dict[str, Any]) -> None:
+        super()._finish(settings)
+        settings.update({key: getattr(self, key) for key in self.DELIMITERS})
 
     def _pieces(self, text: str) -> list[str]:
         if self.init_kwargs.get("do_phonemize", True):
@@ -51,7 +64,7 @@ class Wav2Vec2PhonemeCTCTokenizer(Wav2Vec2CTCTokenizer):
                 "and pass do_phonemize=False. Decoding works as it is.",
                 field="do_phonemize",
             )
-        return text.split(self._named.get("phone_delimiter_token", " "))
+        return text.strip().split(self.phone_delimiter_token)
 
     def _spell(self, tokens: list[str], **options: Any) -> dict[str, Any]:
         return super()._spell(tokens, **{**options, "spaces_between_special_tokens": True})

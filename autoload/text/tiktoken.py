@@ -17,6 +17,12 @@ GPT4_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
     r"\s+(?!\S)|\s+"
 )
+# What the first tekken.json files say; tokenizer.json files made of these before 2025 carry another one.
+TEKKEN_SPLIT = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 # The first special tokens of tekken files that do not list their own.
 TEKKEN_SPECIAL = (
     "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] [IMG] "
@@ -143,8 +149,9 @@ def merges(tokens: list[bytes], spelled: list[str]) -> list[tuple[str, str]]:
     """
     rank_of = {token: rank for rank, token in enumerate(tokens)}
     earlier = {token: rank for rank, token in enumerate(tokens) if len(token) == 1}
-    halves = [(rank, rank) for rank in range(len(tokens))]  # a single byte is its own halves
-    joined: dict[tuple[int, int], int] = {}
+    size = len(tokens)
+    first, last = list(range(size)), list(range(size))  # halves of each token; a single byte is its own
+    joined: dict[int, int] = {}  # left * size + right -> the token that joins them
     odd: set[int] = set()
     pairs: list[tuple[str, str]] = []
     lookup = earlier.get
@@ -152,17 +159,15 @@ def merges(tokens: list[bytes], spelled: list[str]) -> list[tuple[str, str]]:
         if len(token) < 2:
             continue
         for cut in range(len(token) - 1, 0, -1):
-            left = lookup(token[:cut])
-            if left is None:
+            if (left := lookup(token[:cut])) is None or (right := lookup(token[cut:])) is None:
                 continue
-            right = lookup(token[cut:])
-            if right is None or not _stays_apart(left, right, joined, halves):
+            if not _stays_apart(left, right, joined, first, last):
                 continue
             pairs.append((spelled[left], spelled[right]))
             if left in odd or right in odd:  # may never stand side by side; such a merge does no harm
                 continue
-            joined[left, right] = rank
-            halves[rank] = (left, right)
+            joined[left * size + right] = rank
+            first[rank], last[rank] = left, right
             break
         else:
             odd.add(rank)
@@ -184,24 +189,24 @@ def _last_cut(token: bytes, rank_of: dict[bytes, int]) -> int:
     return ends[1]
 
 
-def _stays_apart(left: int, right: int, joined: dict[tuple[int, int], int], halves: list[tuple[int, int]]) -> bool:
-    """Whether encoding leaves two tokens side by side: no earlier merge would have joined parts across the border.
+def _stays_apart(left: int, right: int, joined: dict[int, int], first: list[int], last: list[int]) -> bool:
+    """Whether encoding leaves two tokens, which no merge joins yet, side by side: none joins parts across the border.
 
     Walks back from both tokens to the parts next to the border, undoing the latest merge first.
     """
-    limit = len(halves)
+    size = len(first)
     while True:
-        if joined.get((left, right), limit) < limit:
-            return False
         if left > right:
-            limit, left = left, halves[left][1]
+            limit, left = left, last[left]
             if left == limit:
-                limit, right = right + 1, halves[right][0]
+                limit, right = right + 1, first[right]
                 if right + 1 == limit:
                     return True
         else:
-            limit, right = right + 1, halves[right][0]
+            limit, right = right + 1, first[right]
             if right + 1 == limit:
-                limit, left = left, halves[left][1]
+                limit, left = left, last[left]
                 if left == limit:
                     return True
+        if joined.get(left * size + right, limit) < limit:
+            return False

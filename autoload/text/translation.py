@@ -14,13 +14,14 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
     """A tokenizer with a source and a target language. Target texts go through a twin, so calls change no state."""
 
     default_lang = "en_XX"
+    default_target: str | None = None
     _plain_calls = True
 
     def _finish(self, settings: dict[str, Any]) -> None:
         self._twins: dict[str, Any] = {}
         source, target = settings.get("src_lang"), settings.get("tgt_lang")
         self._src_lang = self._code(source) if source else self.default_lang
-        self._tgt_lang = self._code(target) if target else None
+        self._tgt_lang = self._code(target) if target else self.default_target
         if source or (self._rust.post_processor is None and self._rust.token_to_id(self._src_lang) is not None):
             self._set_template(self._src_lang)
 
@@ -32,13 +33,18 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
         """Single and pair template around texts of a language."""
         raise NotImplementedError
 
-    def _set_template(self, code: str) -> None:
+    def _frame_target(self, code: str) -> tuple[str, str]:
+        """Single and pair template around texts that the model is to produce."""
+        return self._frame(code)
+
+    def _set_template(self, code: str, target: bool = False) -> None:
         if self._rust.token_to_id(code) is None:
             known = [token for token in self._extra if "_" in token]
             raise TokenizerError(
                 f"{code!r} is no language of this tokenizer{did_you_mean(code, known)}.", field="src_lang"
             )
-        self._rust.post_processor = templates.write(self._rust, *self._frame(code))
+        frame = self._frame_target(code) if target else self._frame(code)
+        self._rust.post_processor = templates.write(self._rust, *frame)
         self._changed()
 
     def _changed(self) -> None:
@@ -52,7 +58,7 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
             twin = type(self).__new__(type(self))
             twin.__dict__.update(self.__dict__)
             twin._attach(light_copy(self._rust, None, False))
-            twin._set_template(code)
+            twin._set_template(code, target=True)
             self._twins[code] = twin
         return twin
 
@@ -91,10 +97,10 @@ class TranslationTokenizer(PreTrainedTokenizerFast):
 
     def set_tgt_lang_special_tokens(self, lang: str) -> None:
         """Put a target language into the template."""
-        self._set_template(self._code(lang))
+        self._set_template(self._code(lang), target=True)
 
     def _switch_to_target_mode(self) -> None:
-        self._set_template(self._tgt_lang or self._src_lang)
+        self._set_template(self._tgt_lang or self._src_lang, target=True)
 
     def _switch_to_input_mode(self) -> None:
         self._set_template(self._src_lang)
@@ -151,11 +157,18 @@ class PLBartTokenizer(MBartTokenizer):
     def _code(self, language: str) -> str:
         return language if language.startswith("__") else f"__{language}__"
 
+    def _decode(self, ids: list[int], skip_special_tokens: bool, clean_up: bool | None, **options: Any) -> str:
+        return super()._decode(ids, skip_special_tokens, clean_up, **options).strip()
+
 
 class SeamlessM4TTokenizer(MBart50Tokenizer):
-    """mBART-50's order, with codes in underscores: `__eng__ A </s>`."""
+    """mBART-50's order, with codes in underscores: `__eng__ A </s>`; target texts begin with `</s>` before that."""
 
     default_lang = "__eng__"
+    default_target = "__fra__"
 
     def _code(self, language: str) -> str:
         return language if "__" in language else f"__{language}__"
+
+    def _frame_target(self, code: str) -> tuple[str, str]:
+        return tuple(f"{self.eos_token} {frame}" for frame in self._frame(code))  # type: ignore[return-value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from autoload.errors import TokenizerError, did_you_mean
@@ -190,6 +191,28 @@ class WhisperTokenizer(PreTrainedTokenizerFast):
                 offsets.append({"text": text, "timestamp": ((begin + passed) * precision, (end + passed) * precision)})
             last = cut
         return offsets
+
+    def _decode_asr(
+        self, model_outputs: Iterable[Any], *, return_timestamps: Any, return_language: Any, time_precision: float
+    ) -> tuple[str, dict[str, Any]]:
+        """The text of a long recording, from the windows that a pipeline cut it into.
+
+        Args:
+            model_outputs: for each window its `tokens`, `stride` (length and overlaps, in seconds) and, for times of
+                words, `token_timestamps`.
+            return_timestamps: True for times of chunks, "word" for times of words.
+            return_language: whether chunks and words say their language.
+            time_precision: seconds of one time stamp.
+
+        Returns:
+            The text; and where something was asked for, `chunks`.
+        """
+        from autoload.text.transcripts import Transcript
+
+        transcript = Transcript(self, return_timestamps == "word", bool(return_timestamps), time_precision)
+        for output in model_outputs:
+            transcript.add(output)
+        return transcript.finish(bool(return_language))
 
     def timestamp_ids(self, time_precision: float = 0.02) -> list[int]:
         """Ids of all time stamps, from 0 to 30 seconds."""

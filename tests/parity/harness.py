@@ -38,6 +38,7 @@ class Case:
 
 
 LABELS = 5
+TARGETS = ("Model", "Seq2SeqLM", "QuestionAnswering")  # of encoder-decoders: those with a target of its own
 SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
 
 
@@ -77,8 +78,9 @@ def reference_model(case: Case, task: str) -> Any:
 def perturb(model: torch.nn.Module) -> None:
     """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
     generator = torch.Generator().manual_seed(2)
+    unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()  # made anew at each load
     with torch.no_grad():
-        for p in model.parameters():
+        for p in (p for name, p in model.named_parameters() if name not in unsaved):
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
         saved = model.state_dict().keys()
         for name, buffer in model.named_buffers():
@@ -94,18 +96,36 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
     shape = (batch, 2, seq) if task == "MultipleChoice" else (batch, seq)
     low = max(3, (case.config.get("pad_token_id") or 0) + 1)
     ids = torch.randint(low, vocabulary, shape, generator=generator)
-    return {"input_ids": ids} | (case.inputs(ids) if case.inputs is not None else {})
+    if encodes(case) and task == "SequenceClassification":
+        ids[:, 6] = case.config.get("eos_token_id", 2)  # where the label is read; no padding gets there
+    target = target_for(vocabulary, low, batch) if encodes(case) and task in TARGETS else {}
+    return {"input_ids": ids} | target | (case.inputs(ids) if case.inputs is not None else {})
 
 
-def labels_for(task: str, input_ids: Tensor, num_labels: int = LABELS) -> dict[str, Tensor]:
+def encodes(case: Case) -> bool:
+    """Whether the type has an encoder and a decoder."""
+    return registry.config_class(case.model_type)(**case.config).is_encoder_decoder
+
+
+def target_for(vocabulary: int, low: int, batch: int, length: int = 9) -> dict[str, Tensor]:
+    """What a decoder reads, of another length than the source, and ragged."""
+    generator = torch.Generator().manual_seed(5)
+    mask = torch.ones(batch, length, dtype=torch.int64)
+    mask[-1, -3:] = 0
+    ids = torch.randint(low, vocabulary, (batch, length), generator=generator)
+    return {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+
+
+def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS) -> dict[str, Tensor]:
     """Labels that a task takes; some tokens do not count."""
+    input_ids = inputs.get("decoder_input_ids", inputs["input_ids"])
     generator = torch.Generator().manual_seed(4)
     batch = input_ids.shape[0]
 
     def numbers(high: int, *shape: int) -> Tensor:
         return torch.randint(0, high, shape, generator=generator)
 
-    if task in ("CausalLM", "MaskedLM"):
+    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM"):
         labels = input_ids.clone()
         labels[0, :3] = -100
         return {"labels": labels}

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import autoload
+from autoload import registry
 from autoload.layers.experts import balance_loss
 from tests.parity.cases import all_cases
-from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
+from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
 
 CASES = [
     case for case in all_cases() if "output_router_logits" in autoload.AutoConfig.for_model(case.model_type).to_dict()
@@ -21,11 +22,12 @@ MIXTRAL = [case for case in CASES if case.model_type == "mixtral"]
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_router_scores(case: Case, tmp_path: Path) -> None:
-    ours, theirs = load_ours(case, "CausalLM", tmp_path), reference_model(case, "CausalLM")
-    inputs = inputs_for(case, "CausalLM")
+    task = "CausalLM" if "CausalLM" in registry.tasks_of(case.model_type) else "Model"
+    ours, theirs = load_ours(case, task, tmp_path), reference_model(case, task)
+    inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
     mask[0, -3:] = 0
-    inputs |= {"attention_mask": mask, "labels": inputs["input_ids"]}
+    inputs |= {"attention_mask": mask} | labels_for(task, inputs["input_ids"])
     for wanted in ({"output_router_logits": True}, {}):
         with torch.no_grad():
             expected, found = theirs(**inputs, **wanted), ours(**inputs, **wanted)
@@ -33,7 +35,7 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
         for key in ("loss", "aux_loss", "router_logits"):
             if key in expected:
                 assert_close(found[key], expected[key], case.tolerance, key)
-    assert "router_logits" in ours(**inputs, output_router_logits=True)
+    assert ("router_logits" in ours(**inputs, output_router_logits=True)) == getattr(ours.config, "is_moe", True)
 
 
 @pytest.mark.parametrize("case", MIXTRAL, ids=str)

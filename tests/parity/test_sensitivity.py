@@ -13,7 +13,7 @@ import torch
 from autoload import registry
 from autoload.errors import AutoloadError
 from tests.parity.cases import all_cases
-from tests.parity.harness import Case, assert_close, inputs_for, reference_model
+from tests.parity.harness import Case, assert_close, encodes, inputs_for, reference_model
 
 
 def tasks_of(case: Case) -> list[str]:
@@ -32,7 +32,9 @@ def settings() -> Iterator[tuple[str, str, list[Case]]]:
         if not dataclasses.is_dataclass(spec):
             continue
         for field in dataclasses.fields(spec):
-            if "dropout" in field.name:  # acts in training alone
+            if (
+                "dropout" in field.name or field.name == "packs"
+            ):  # acts in training alone; acts on padding, test_packing
                 continue
             if field.default is not dataclasses.MISSING and getattr(spec, field.name) != field.default:
                 found.setdefault((case.model_type, field.name), []).append(case)
@@ -79,6 +81,9 @@ def breaks(case: Case, task: str, name: str, directory: Path) -> bool:
             keys = [k for k, v in expected.items() if isinstance(v, torch.Tensor)]
             for key in keys:
                 assert_close(found[key], expected[key], 10 * case.tolerance, key)
+            if encodes(case):  # whether the table scales, or who reads it, shows in what the table gives
+                given = (model.get_input_embeddings()(inputs["input_ids"]) for model in (wrong, theirs))
+                assert_close(*given, case.tolerance, "embeddings")
     except (AutoloadError, AssertionError, RuntimeError, TypeError, AttributeError, KeyError):
         return True
     # Where a setting only says in which precision something is computed, half precision shows it.

@@ -207,4 +207,6 @@ def _meta(row: dict[str, Any]) -> list[str]:
         "special_tokens_map all_special_tokens all_special_ids pad_token_type_id is_fast"
     ).split():
         found[name] = getattr(tokenizer, name)
+    for name in ("all_special_tokens", "all_special_ids"):  # the first 60 are recorded
+        found[name] = found[name][:60]
     return [name for name, value in found.items() if name in row and row[name] != value]

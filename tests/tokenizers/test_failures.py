@@ -112,7 +112,8 @@ CASES: list[tuple[str, Change, type[AutoloadError], str]] = [
     (BERT, edit("tokenizer.json", lambda x: x["post_processor"].update(special_tokens={})), CorruptFile, "tokenizer.json.*CLS"),
     (BERT, edit("tokenizer.json", lambda x: x["model"].update(unk_token="[NO]")), CorruptFile, r"model.unk_token is '\[NO\]'"),
     (BERT, edit("tokenizer.json", lambda x: x["model"].update(vocab={})), CorruptFile, "tokenizer.json"),
-    (BERT, edit("tokenizer.json", lambda x: x["model"]["vocab"].update(hello=-1)), CorruptFile, "tokenizer.json.*-1"),
+    (BERT, edit("tokenizer.json", lambda x: x["model"]["vocab"].update(hello=-1)), CorruptFile, r"tokenizer.json: model.vocab\['hello'\] is -1"),
+    (BERT, edit("tokenizer.json", lambda x: x["model"]["vocab"].update(hello=1 << 40)), CorruptFile, r"tokenizer.json: model.vocab\['hello'\] is 1099511627776"),
     (GPT2, append("merges.txt", "qqzz xxyy\n"), CorruptFile, "merges.txt: the merge 'qqzz' 'xxyy' names 'qqzz'"),
     (GPT2, append("merges.txt", "a b c\n"), CorruptFile, "merges.txt: line 50002 is 'a b c'"),
     (GPT2, cut("vocab.json", 1000), CorruptFile, "vocab.json"),
@@ -173,6 +174,8 @@ def test_code_of_repositories_never_runs(damaged: Any) -> None:
     ("settings", "error", "says"),
     [
         ({"padding_sid": "left"}, ArgumentError, "unknown argument 'padding_sid'; did you mean 'padding_side'"),
+        ({"use_fst": True}, ArgumentError, "unknown argument 'use_fst'; did you mean 'use_fast'"),
+        ({"revison": "main"}, ArgumentError, "unknown argument 'revison'; did you mean 'revision'"),
         ({"padding_side": "up"}, ConfigError, "padding_side is 'up'"),
         ({"tokenizer_type": "brt"}, TokenizerError, "did you mean 'bert'"),
     ],

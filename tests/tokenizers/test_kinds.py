@@ -292,3 +292,75 @@ print([name for name in ("torch", "jinja2", "huggingface_hub", "transformers", "
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# -- decisions ------------------------------------------------------------------------------------------------------
+
+
+@needs_shared
+def test_a_bare_tiktoken_file_has_no_template_until_asked() -> None:
+    plain, asked = load("tiktoken/llama3"), load("tiktoken/llama3", add_bos_token=True)
+    assert asked("hello")["input_ids"] == [asked.bos_token_id, *plain("hello")["input_ids"]]
+    assert asked.bos_token == "<|begin_of_text|>"
+
+
+@needs_shared
+def test_albert_matches_its_user_defined_pieces() -> None:
+    tokenizer = load("spm_unigram/albert_spm")
+    assert tokenizer.tokenize("(a)") == ["(", "▁a", ")"]
+    assert "(" not in tokenizer.all_special_tokens and tokenizer.decode(tokenizer("(a)")["input_ids"], True) != "a"
+
+
+# -- settings of the caller -----------------------------------------------------------------------------------------
+
+
+@needs_shared
+def test_legacy_false_prefixes_the_first_text_alone() -> None:
+    text = "hello<s>there"
+    old, new = load("spm_bpe/llama2_spm"), load("spm_bpe/llama2_spm", legacy=False)
+    assert old.tokenize(text) == ["▁hello", "<s>", "▁there"] and new.tokenize(text) == ["▁hello", "<s>", "there"]
+    assert new.decode(new(text)["input_ids"]) == "<s> hello<s>there"
+    by_json = load("spm_bpe/zephyr_json", legacy=False)
+    assert by_json.tokenize("hello<s>there")[-2:] == ["<s>", "there"]
+    assert load("spm_bpe/mistral_v3_spm").tokenize("[INST] a [/INST]") == ["[INST]", "▁a", "▁", "[/INST]"]
+
+
+@needs_shared
+def test_a_callers_prefix_and_case() -> None:
+    assert load("spm_bpe/llama2_json", add_prefix_space=False).tokenize("hello") == ["hello"]
+    assert load("spm_bpe/llama2_spm", add_prefix_space=False).tokenize("hello") == ["hello"]
+    assert load("spm_unigram/albert_json_v5saved", do_lower_case=False).tokenize("Hello")[1] == "H"
+    assert load("spm_fixture/rembert", do_lower_case=True).tokenize("World") == ["▁world"]
+    gpt2 = load("bytebpe/gpt2_vocab", add_prefix_space=True)
+    assert gpt2.tokenize("hello") == ["Ġhello"]
+
+
+@needs_shared
+def test_control_pieces_are_listed_as_special() -> None:
+    mistral = load("spm_bpe/mistral_v3_spm")
+    assert mistral.all_special_tokens[3:5] == ["[INST]", "[/INST]"]
+    assert mistral.get_special_tokens_mask(mistral("[INST] a")["input_ids"], already_has_special_tokens=True) == [
+        1,
+        1,
+        0,
+    ]
+    tekken = load("tekken/mistral_nemo")
+    assert "[INST]" in tekken.all_special_tokens
+
+
+@needs_shared
+def test_the_split_of_mistrals_first_conversions_can_be_mended(tmp_path: Path, caplog: Any) -> None:
+    right, text = load("tekken/mistral_nemo", mistral_format=False), "HelloWorld camelCase 'twas"
+    right.save_pretrained(tmp_path)
+    pipeline = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    pipeline["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\p{L}+|\p{N}|[^\p{L}\p{N}]+"}
+    config = {"model_type": "mistral", "transformers_version": "4.57.0"}
+    repository(tmp_path, config__json=config, tokenizer__json=pipeline)
+    ids = right(text)["input_ids"]
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] != ids and "fix_mistral_regex" in caplog.text
+    caplog.clear()
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=True)(text)["input_ids"] == ids
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=False)(text)["input_ids"] != ids
+    repository(tmp_path, config__json={**config, "model_type": "llama"})
+    assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=True)(text)["input_ids"] != ids
+    assert not caplog.text

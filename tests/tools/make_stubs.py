@@ -95,8 +95,8 @@ def _family_imports() -> Iterator[str]:
 
 def _concrete() -> Iterator[tuple[str, str, type]]:
     """(name, name of its configuration, the family's class) of every built-in model class."""
-    for name, model_type, task in registry.concrete_names():
-        cls: Any = registry.resolve(model_type, task)
+    for name, *_ in registry.concrete_names():
+        cls: Any = registry.find_name(name)
         yield name, cls.config_class.__name__, cls.__mro__[1]
 
 

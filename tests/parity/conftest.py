@@ -1,0 +1,43 @@
+"""What the reference needs to run without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+
+class MraKernel:
+    """MRA's three CUDA functions. A block of scores is (keys, queries); `indices` count blocks row by row."""
+
+    @staticmethod
+    def mm_to_sparse(query: Tensor, key: Tensor, indices: Tensor) -> Tensor:
+        """query, key: (batch, blocks, dim, 32)."""
+        batch, blocks = torch.arange(len(query))[:, None], key.shape[1]
+        return key[batch, indices % blocks].transpose(2, 3) @ query[batch, indices // blocks]
+
+    @staticmethod
+    def sparse_dense_mm(scores: Tensor, indices: Tensor, dense: Tensor, rows: int) -> Tensor:
+        out = dense.new_zeros(len(dense), rows, *dense.shape[2:])
+        for number, row in enumerate(indices):
+            for block, place in enumerate(row.tolist()):
+                out[number, place // dense.shape[1]] += dense[number, place % dense.shape[1]] @ scores[number, block]
+        return out
+
+    @staticmethod
+    def index_max(values: Tensor, indices: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """values: (batch, 32, chosen)."""
+        largest = torch.full((len(values), rows, 32), -1e5)
+        for number, row in enumerate(indices):
+            for block, place in enumerate(row.tolist()):
+                here = largest[number, place // columns]
+                here.copy_(torch.maximum(here, values[number, :, block].detach()))
+        batch = torch.arange(len(values))[:, None]
+        return largest.flatten(1), largest[batch, indices.long() // columns].transpose(1, 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mra_without_cuda() -> None:
+    from transformers.models.mra import modeling_mra
+
+    modeling_mra.mra_cuda_kernel = MraKernel()
