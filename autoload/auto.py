@@ -136,6 +136,8 @@ class _Auto:
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -165,7 +167,9 @@ class _Auto:
             dtype: of the weights; "auto" (as None) is the checkpoint's own. `torch_dtype` is its older name.
             device: one device for everything.
             device_map: the same, or a plan over several devices (needs accelerate).
-            max_memory, offload_folder: of that plan.
+            tp_plan: "auto" cuts the matrices of a decoder for all processes that torchrun started.
+            device_mesh: the same on this mesh, or `fully_shard` on its dimension "fsdp"; each process reads its slices.
+            max_memory, offload_folder: of `device_map`.
             attn_implementation: "sdpa", "eager", "flex_attention" or "flash_attention_2".
             experts_implementation: "grouped_mm" or "eager", for models with experts.
             strict: "head" allows a new task head, and names it; True allows nothing to be missing or left over; False
@@ -361,6 +365,8 @@ def load_model(
     torch_dtype: Any = None,
     device: Any = None,
     device_map: Any = None,
+    tp_plan: Any = None,
+    device_mesh: Any = None,
     max_memory: Any = None,
     offload_folder: Any = None,
     strict: Any = "head",
@@ -412,6 +418,10 @@ def load_model(
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
     model = loading.build_skeleton(cls, config, model_args, options)
+    if tp_plan is not None or device_mesh is not None:
+        if device is not None or device_map is not None:
+            raise ArgumentError("from_pretrained: pass device_map or a device_mesh, not both.", name="device_mesh")
+        device = loading.shard(model, tp_plan, device_mesh, chosen)
     plan = placement.plan(model, device, device_map, chosen, max_memory)
     report = loading.load_weights(
         model,
@@ -525,8 +535,8 @@ def build_model(
     import torch
 
     model = loading.build_skeleton(cls, config, (), options)
-    device = torch.get_default_device()
-    model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # keeps computed tables
+    room, device = loading.parameter_device(), torch.get_default_device()
+    model._apply(lambda t: torch.empty_like(t, device=room) if t.is_meta else t.to(device))  # keeps computed tables
     model = model.to(chosen or torch.get_default_dtype())
     model.init_weights()
     config.dtype = model.dtype

@@ -171,6 +171,14 @@ class PreTrainedConfig:
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
 
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card, some
+
+        names = "hidden_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size num_labels".split()
+        sizes = {name: getattr(self, name) for name in (*names, "max_position_embeddings") if hasattr(self, name)}
+        facts = {"model_type": self.model_type, "architectures": some(self.architectures or []), **sizes}
+        return card(type(self).__name__, facts, self.to_json_string())
+
     @property
     def name_or_path(self) -> str:
         return self._name_or_path

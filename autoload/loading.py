@@ -26,6 +26,7 @@ from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, Weigh
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
+from autoload.notebook import card, some
 
 logger = logging.getLogger("autoload")
 
@@ -52,7 +53,7 @@ DTYPES = {
 MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadingReport:
     """Where every parameter of a loaded model came from."""
 
@@ -63,6 +64,26 @@ class LoadingReport:
         default_factory=list
     )  # file's, model's shape
     unwrapped: bool = False  # the names carried the prefix of a training wrapper
+
+    def facts(self) -> dict[str, Any]:
+        """A few lines for people."""
+        counts: dict[str, int] = {}
+        for source in self.sources.values():
+            origin = "tied" if source.startswith("tied to") else os.path.basename(source)
+            counts[origin] = counts.get(origin, 0) + 1
+        return {
+            "parameters": len(self.sources),
+            "from": ", ".join(f"{origin}: {count}" for origin, count in counts.items()),
+            "missing": some(self.missing),
+            "unexpected": some(self.unexpected),
+            "mismatched": some([name for name, *_ in self.mismatched]),
+        }
+
+    def __repr__(self) -> str:
+        return f"LoadingReport({'; '.join(f'{name} {value}' for name, value in self.facts().items() if value)})"
+
+    def _repr_html_(self) -> str:
+        return card("LoadingReport", self.facts(), "\n".join(f"{k}: {v}" for k, v in self.sources.items()))
 
     def as_dict(self) -> dict[str, Any]:
         """The reference's `output_loading_info`."""
@@ -110,18 +131,20 @@ class Weights:
         self._open[path] = tensors
         return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
 
-    def read(self, name: str) -> Tensor:
-        """The tensor; a view of the mapped file unless the checkpoint is to be copied."""
+    def read(self, name: str, part: tuple[slice, ...] | None = None) -> Tensor:
+        """The tensor; a view of the mapped file unless the checkpoint is to be copied. Of a `part` only that is read."""
         path = self.entries[name].file
         with reading(path, "weights file", CorruptCheckpoint):
             if path.suffix != ".safetensors":
                 tensor = self._open[path][name]
+                tensor = tensor if part is None else tensor[part]
             else:
                 if path not in self._open:
                     from safetensors import safe_open
 
                     self._open[path] = safe_open(path, framework="pt", device="cpu")
-                tensor = self._open[path].get_tensor(name)
+                opened = self._open[path]
+                tensor = opened.get_tensor(name) if part is None else opened.get_slice(name)[part]
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:
@@ -304,6 +327,22 @@ def build_skeleton(
         return cls(config, *model_args, **(options or {}))
 
 
+def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:
+    """Cut a skeleton over several processes; returns the device of this one."""
+    from autoload import sharding
+
+    mesh = sharding.mesh_for(tp_plan, device_mesh)
+    sharding.shard(model, mesh, _Putter(model, {}, dtype, None).dtype_of)
+    return next(model.parameters()).device
+
+
+def parameter_device() -> torch.device:
+    """Where parameters come to life just now: accelerate's `init_empty_weights` puts them on the meta device."""
+    probe = nn.Module()
+    probe.register_parameter("room", nn.Parameter(torch.empty(0)))
+    return probe.get_parameter("room").device
+
+
 def load_weights(
     model: nn.Module,
     weights: Weights | Mapping[str, Tensor],
@@ -441,6 +480,15 @@ def _tied(model: nn.Module) -> dict[str, str]:
     return {}
 
 
+def _part_of(slot: Tensor) -> tuple[slice, ...] | None:
+    """This process's part of a parameter that is cut over several; None for a whole one."""
+    if not hasattr(slot, "placements"):
+        return None
+    from autoload import sharding
+
+    return sharding.own_part(slot)  # type: ignore[arg-type]
+
+
 class _Putter:
     """Puts tensors into the places of a skeleton."""
 
@@ -455,7 +503,7 @@ class _Putter:
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
         self.modules = dict(model.named_modules())
 
-    def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
+    def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
             return tensor.dtype
         if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
@@ -474,6 +522,13 @@ class _Putter:
             found = weights.entries[piece.sources[0]].shape  # known without reading it
             if found != expected:
                 return found, expected
+        slot = self.targets[target]
+        cut = _part_of(slot)
+        if cut is not None and piece.combine is None:
+            source = piece.sources[0]
+            own = weights.read(source, cut) if isinstance(weights, Weights) else weights[source][cut]
+            self.fill(slot, own)
+            return None
         read = weights.read if isinstance(weights, Weights) else weights.__getitem__
         tensors = [read(source) for source in piece.sources]
         if piece.combine is None:
@@ -486,8 +541,17 @@ class _Putter:
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:
             return tuple(tensor.shape), expected
-        self.put(target, tensor.to(device=self._device(target), dtype=self._dtype(target, tensor)))
+        if cut is not None:
+            self.fill(slot, tensor[cut])
+        else:
+            self.put(target, tensor.to(device=self._device(target), dtype=self.dtype_of(target, tensor)))
         return None
+
+    def fill(self, slot: Tensor, own: Tensor) -> None:
+        """Put this process's part into a parameter that is cut over several."""
+        from autoload import sharding
+
+        sharding.fill(slot, own)  # type: ignore[arg-type]
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
@@ -522,8 +586,9 @@ class _Putter:
         names: dict[str, set[str]] = {}
         for target in missing:
             slot = self.targets[target]
-            dtype = self._dtype(target, slot)
-            self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
+            dtype = self.dtype_of(target, slot)
+            if _part_of(slot) is None:
+                self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():

@@ -20,7 +20,8 @@ from autoload.generation.generate import GenerationMixin
 from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
-from autoload.losses import causal_lm_loss
+from autoload.losses import causal_lm_loss, named_loss
+from autoload.signatures import spelled_out
 
 if TYPE_CHECKING:
     from autoload.loading import LoadingReport
@@ -62,7 +63,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
-    loss_type: ClassVar[str | None] = None
+    loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
     # What trainers, adapters and pipelines written for the reference look up; nothing here reads these.
@@ -71,6 +72,12 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     output_modalities: ClassVar[Any] = ("text",)
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        cls.loss_type = named_loss(cls.__name__)
+        if "variant" in vars(cls):  # a class of one model type
+            cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
 
     def __init__(self, config: Any):
         super().__init__()
@@ -333,9 +340,29 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         return 6 * self.estimate_tokens(input_dict) * self.num_parameters(exclude_embeddings=exclude_embeddings)
 
     @classmethod
+    def named_inputs(cls) -> tuple[str, ...]:
+        """Inputs of this type that `forward` looks up among its keywords."""
+        return ()
+
+    @classmethod
     def is_custom_code(cls) -> bool:
         """Whether a user wrote this class: its parameters are then none of those that adapters know to rename."""
         return cls.__module__.partition(".")[0] != "autoload"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        report: Any = getattr(self, "loading_report", None)
+        facts = {
+            "loaded from": self.name_or_path,
+            "parameters": f"{self.num_parameters():,}",
+            "memory": f"{self.get_memory_footprint() / 2**20:,.1f} MiB",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": ", ".join(sorted({str(p.device) for p in self.parameters()})),
+            "mode": "training" if self.training else "evaluation",
+            "made new": "" if report is None else report.facts()["missing"],
+        }
+        return card(type(self).__name__, facts, repr(self))
 
     def add_model_tags(self, tags: str | Sequence[str]) -> None:
         """Tags for the model card."""

@@ -92,6 +92,14 @@ def save_model(
 
     if model.is_quantized and state_dict is None:
         raise WeightsError("save_pretrained: quantized weights are not saved. Save the model that they were made of.")
+    spread = getattr(model, "_device_mesh", None) is not None or any(
+        hasattr(p, "placements") for p in model.parameters()
+    )
+    if spread:  # over several processes: each gives its part, one writes
+        from autoload import sharding
+
+        state_dict = sharding.whole(dict(state_dict) if state_dict is not None else model.state_dict())
+        is_main_process = is_main_process and sharding.is_first()
     folder = output_directory(save_directory)
     if is_main_process:
         model.config.architectures = [type(model).__name__]
@@ -103,6 +111,9 @@ def save_model(
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
         _replace_all(folder, texts, state, _size(max_shard_size), variant)
+    if spread:
+        sharding.wait()
+        push_to_hub = push_to_hub and is_main_process
     if push_to_hub:
         upload(folder, token=token, **hub)
 

@@ -50,6 +50,16 @@ class Spec:
     window: int | None = None  # where it is not the configuration's `sliding_window`
 
 
+# How tensor parallelism cuts the matrices of a layer: by their outputs, or by their inputs.
+TENSOR_PLAN = {
+    **dict.fromkeys((f"layers.*.self_attn.{name}_proj" for name in "qkv"), "columns"),
+    "layers.*.self_attn.o_proj": "rows",
+    "layers.*.mlp.gate_proj": "columns",
+    "layers.*.mlp.up_proj": "columns",
+    "layers.*.mlp.down_proj": "rows",
+}
+
+
 def layer_kinds(config: Any) -> list[str]:
     """What each layer can see: the configuration's `layer_types`, or its window for all, or everything."""
     kinds = getattr(config, "layer_types", None)

@@ -90,6 +90,7 @@ class MaskedLM(MaskedLMHead):
     """EuroBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head"
 
@@ -123,6 +124,7 @@ class UltraMaskedLM(MaskedLMHead):
     """UltraBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "head.decoder"
 
@@ -155,6 +157,7 @@ class EsmcMaskedLM(MaskedLMHead):
     """ESM C's hidden residues; nothing is tied."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head.decoder"
 
@@ -168,8 +171,6 @@ class EsmcMaskedLM(MaskedLMHead):
 
 class Classification(EncoderHead):
     """EuroBERT's labels: from the first token, from the mean, or the mean of all tokens' ("late")."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -191,8 +192,6 @@ class Classification(EncoderHead):
 
 class UltraClassification(EncoderHead):
     """UltraBERT's labels, from the first token or the mean."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)

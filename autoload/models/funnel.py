@@ -341,7 +341,6 @@ class MaskedLM(heads.MaskedLMHead):
 class Classification(heads.EncoderHead):
     """Labels from the first token; pooled tokens are enough."""
 
-    loss_type = "ForSequenceClassification"
     base_options = {"spreads": False}
 
     def __init__(self, config: Any):
@@ -369,7 +368,6 @@ class Choice(heads.MultipleChoice):
 class TokenLabels(heads.EncoderHead):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
     output_class = heads.TokenClassifierOutput
 
     def __init__(self, config: Any):

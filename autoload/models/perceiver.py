@@ -339,7 +339,6 @@ class WordScores(nn.Module):
 class MaskedLM(PerceiverHead):
     """Hidden bytes; scores for as many places as the model has."""
 
-    loss_type = "ForMaskedLM"
     output_class = PerceiverMaskedLMOutput
 
     def __init__(self, config: Any):
@@ -360,13 +359,10 @@ class MaskedLM(PerceiverHead):
 class TextClassification(PerceiverHead):
     """A label for a text."""
 
-    loss_type = "ForSequenceClassification"
-
 
 class ImageClassification(PerceiverHead):
     """A label for an image, with learned places."""
 
-    loss_type = "ForImageClassification"
     other_name = "pixel_values"
     input_class = LearnedImageInput
 

@@ -66,7 +66,6 @@ class ReformerHead(Head):
 class MaskedLM(ReformerHead):
     """Hidden tokens."""
 
-    loss_type = "ForMaskedLM"
     output_class = MaskedLMOutput
     output_path = "lm_head.decoder"
 
@@ -86,7 +85,6 @@ class MaskedLM(ReformerHead):
 class CausalLM(Head):
     """The next token. Every step of generation reads the whole text."""
 
-    loss_type = "ForCausalLM"
     output_path = "lm_head.decoder"
 
     def __init__(self, config: Any):
@@ -143,7 +141,6 @@ class Classifier(TwoLayerClassifier):
 class Classification(ReformerHead):
     """A label from the first token."""
 
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -159,7 +156,6 @@ class Classification(ReformerHead):
 class Answer(Head):
     """Where an answer begins and ends."""
 
-    loss_type = "ForQuestionAnswering"
 
     def __init__(self, config: Any):
         super().__init__(config)

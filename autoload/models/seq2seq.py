@@ -118,7 +118,7 @@ class Encoder(Stack):
         context = self.context(None, output_attentions, output_hidden_states)
         context.masks = self.make_masks(attention_mask, x)
         x = self.embed(x, input_ids, 0)
-        plain = self.packs and context.kernel == "sdpa" and context.attentions is None
+        plain = self.packs and not self.training and context.kernel == "sdpa" and context.attentions is None
         context.packing = packing = Packing.of(attention_mask) if plain else None
         x, seen = self.run_layers(x if packing is None else packing.pack(x), context)
         if packing is not None:

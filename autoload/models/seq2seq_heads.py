@@ -145,7 +145,6 @@ class ClassificationHead(nn.Module):
 class SequenceClassification(Head):
     """A label from the decoder's state at the last end of text; the decoder reads the source, shifted right by one."""
 
-    loss_type = "ForSequenceClassification"
     output_class = Seq2SeqSequenceClassifierOutput
 
     def __init__(self, config: Any):
@@ -194,7 +193,6 @@ class SequenceClassification(Head):
 class QuestionAnswering(Head):
     """Where an answer begins and ends in the target."""
 
-    loss_type = "ForQuestionAnswering"
     output_class = Seq2SeqQuestionAnsweringModelOutput
 
     def __init__(self, config: Any):
@@ -256,7 +254,6 @@ class DecoderWrapper(PreTrainedModel):
 class DecoderLM(PreTrainedModel):
     """Scores of the next token, by the decoder alone; the labels are not shifted."""
 
-    loss_type = "ForCausalLM"
     output_path: ClassVar[str] = "lm_head"
     decoder_class: ClassVar[type]
 
