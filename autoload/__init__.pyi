@@ -6446,6 +6446,10 @@ class BigBirdTokenizer(PreTrainedTokenizerBase): ...
 
 BigBirdTokenizerFast = BigBirdTokenizer
 
+class BioGptTokenizer(PreTrainedTokenizerBase): ...
+
+BioGptTokenizerFast = BioGptTokenizer
+
 class BlenderbotSmallTokenizer(PreTrainedTokenizerBase): ...
 
 BlenderbotSmallTokenizerFast = BlenderbotSmallTokenizer
@@ -6541,6 +6545,10 @@ FunnelTokenizerFast = FunnelTokenizer
 class GPT2Tokenizer(PreTrainedTokenizerBase): ...
 
 GPT2TokenizerFast = GPT2Tokenizer
+
+class GPTNeoXJapaneseTokenizer(PreTrainedTokenizerBase): ...
+
+GPTNeoXJapaneseTokenizerFast = GPTNeoXJapaneseTokenizer
 
 class GPTNeoXTokenizer(PreTrainedTokenizerBase): ...
 
@@ -6693,6 +6701,10 @@ ReformerTokenizerFast = ReformerTokenizer
 class RemBertTokenizer(PreTrainedTokenizerBase): ...
 
 RemBertTokenizerFast = RemBertTokenizer
+
+class RoCBertTokenizer(PreTrainedTokenizerBase): ...
+
+RoCBertTokenizerFast = RoCBertTokenizer
 
 class RobertaTokenizer(PreTrainedTokenizerBase): ...
 
