@@ -7,13 +7,16 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoload import registry
 from autoload.config import COMMON
 from autoload.errors import (
+    UNFORESEEN,
     ArgumentError,
+    AutoloadError,
     ConfigError,
     CorruptFile,
     RemoteCodeRefused,
@@ -305,14 +308,18 @@ def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], wh
     try:
         return cls.from_dict(merged) if hasattr(cls, "from_dict") else cls(**merged)
     except ConfigError as e:
-        if e.where != "config.json":
+        if e.where not in ("config.json", "configuration"):
             raise
         raise ConfigError(e.field, e.got, e.expected, where=where, hint=e.hint) from None
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "spec"):  # a user's own class speaks for itself
+            raise
+        raise ConfigError.of(e, where, cls.__name__) from e
 
 
 def _model_type(raw: Mapping[str, Any], where: str) -> Any:
     """`model_type` of a parsed config.json, inferred from `architectures` when that leaves one possibility."""
-    if raw.get("model_type"):
+    if raw.get("model_type") not in (None, ""):
         return raw["model_type"]
     architectures = raw.get("architectures")
     wanted = [a for a in architectures if isinstance(a, str)] if isinstance(architectures, list) else []
@@ -368,11 +375,14 @@ def load_model(
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
     for name, value in (("quantization_config", quantization_config), ("gguf_file", gguf_file)):
         if value is not None:
-            raise ArgumentError(f"from_pretrained: {name} is not supported.", name=name)
+            raise ArgumentError(f"from_pretrained: {name} is not supported, expected None. Drop it.", name=name)
     if io not in ("map", "read"):
         raise ArgumentError(f"from_pretrained: io is {io!r}, expected 'map' or 'read'.", name="io")
     if strict not in ("head", True, False):
         raise ArgumentError(f"from_pretrained: strict is {strict!r}, expected 'head', True or False.", name="strict")
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w-]+", variant)):
+        raise ArgumentError(f"from_pretrained: variant is {variant!r}, expected a word such as 'fp16'.", name="variant")
+    _check_renames(key_mapping)
     for key in WITHOUT_EFFECT:
         keywords.pop(key, None)
     hub = {key: keywords.pop(key) for key in HUB_KEYWORDS if key in keywords}
@@ -433,9 +443,25 @@ def _configuration(
         config._name_or_path = where
         return config, keywords
     if config is not None:  # a path or a name
+        if not isinstance(config, (str, os.PathLike)):
+            text = f"from_pretrained: config is {config!r}, expected a configuration, or where to read one."
+            raise ArgumentError(text, name="config")
         files = None
         return load_config(config, config_class=config_class, return_unused_kwargs=True, **keywords)
     return load_config(where, config_class=config_class, files=files, return_unused_kwargs=True, **keywords)
+
+
+def _check_renames(key_mapping: Any) -> None:
+    """Patterns that are none would fail half way through a load."""
+    expected = "expected an object of pattern -> replacement"
+    if key_mapping is not None and not isinstance(key_mapping, Mapping):
+        raise ArgumentError(f"from_pretrained: key_mapping is {key_mapping!r}, {expected}.", name="key_mapping")
+    for pattern, replacement in (key_mapping or {}).items():
+        try:
+            re.compile(pattern), replacement + ""
+        except (re.error, TypeError) as e:
+            text = f"from_pretrained: key_mapping has {pattern!r}: {replacement!r} ({e}), {expected}."
+            raise ArgumentError(text, name="key_mapping") from None
 
 
 def _kernels(attention: str | None, experts: str | None) -> dict[str, str]:

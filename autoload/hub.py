@@ -25,6 +25,7 @@ from autoload.errors import (
     RevisionNotFound,
     nearest,
     reading,
+    unreadable,
 )
 
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # meant as the name of a repository
@@ -89,7 +90,11 @@ class Files:
     def json(self, name: str) -> Any:
         """Parsed content of a JSON file, or None when the model does not have it."""
         path = self.find(name)
-        return None if path is None else read_json(path)
+        if path is None:
+            return None
+        if (content := read_json(path)) is None:  # which is not to be taken for an absent file
+            raise CorruptFile(f"{path}: found null, expected a JSON object or list.", path=str(path))
+        return content
 
 
 class DirectoryFiles(Files):
@@ -110,11 +115,13 @@ class DirectoryFiles(Files):
                 return None
             raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
         except OSError as e:
-            raise FileError(f"{path}: cannot be read: {e.strerror}.", path=str(path)) from e
+            remedy = "Check the file, its directory and the rights of this user."
+            text = f"{_short(str(path))[1:-1]}: cannot be read: {e.strerror}, expected a file."
+            raise FileError(text, path=str(path), remedy=remedy) from e
         if not stat.S_ISREG(mode):
             raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
         if not os.access(path, os.R_OK):
-            raise FileError(f"{path}: cannot be read: permission denied.", path=str(path))
+            raise unreadable(path)
         return path
 
     def names(self) -> list[str]:
@@ -216,7 +223,8 @@ def read_json(path: Path) -> Any:
     with reading(path, "JSON file"):
         text = path.read_bytes()
         if text.startswith(LFS_POINTER):
-            raise CorruptFile(f"{path}: this is a git-lfs pointer, not the file. Run `git lfs pull`.", path=str(path))
+            text = f"{path}: this is a git-lfs pointer, not the file."
+            raise CorruptFile(text, path=str(path), remedy="Run `git lfs pull`.")
         return json.loads(text.decode("utf-8"))
 
 
@@ -227,11 +235,18 @@ def confined(name: str, where: str) -> str:
         with suppress(UnicodeEncodeError):  # a lone surrogate is no name of a file
             os.fsencode(name)
             return name
-    raise CorruptFile(f"{where}: {name!r} leads out of this directory, expected a name inside it.", path=str(name))
+    text = f"{where}: {_short(name)} leads out of this directory, expected a name inside it."
+    raise CorruptFile(text, path=str(name), remedy="Correct it, or do not use this repository.")
 
 
 def _unusable(path: Path, kind: str) -> FileError:
-    return FileError(f"{path}: this is {kind}, expected a file.", path=str(path))
+    remedy = "Restore the file, or remove this in its place."
+    return FileError(f"{path}: this is {kind}, expected a file.", path=str(path), remedy=remedy)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _raise(error: OSError) -> None:

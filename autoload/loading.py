@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoload.config import torch_dtype
-from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, WeightsError, reading
+from autoload.errors import (
+    UNFORESEEN,
+    ArgumentError,
+    AutoloadError,
+    ConfigError,
+    CorruptCheckpoint,
+    WeightsError,
+    reading,
+)
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
@@ -90,7 +98,8 @@ class Weights:
         self.metadata_dtype: str | None = None
         self._copy = copy
         self._open: dict[Path, Any] = {}
-        for path in paths:
+        self.paths = list(paths)
+        for path in self.paths:
             entries = self._headers(path)
             for name, entry in entries.items():
                 if weight_map is None or weight_map.get(name) == path:
@@ -99,7 +108,10 @@ class Weights:
             for name, path in weight_map.items():
                 if name not in self.entries:
                     raise CorruptCheckpoint(
-                        f"{path}: no tensor {name!r}, although the index says that it is in this file.", path=str(path)
+                        f"{path}: no tensor {name!r}, although the index (model.safetensors.index.json) says that it is "
+                        "in this file.",
+                        path=str(path),
+                        remedy="Download both again (force_download=True), or save the model again.",
                     )
 
     def _headers(self, path: Path) -> dict[str, Entry]:
@@ -149,20 +161,19 @@ def parse_header(
     """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
 
     def damaged(reason: str) -> CorruptCheckpoint:
-        return CorruptCheckpoint(f"{where}: {reason}. Download it again (force_download=True).", path=where)
+        return CorruptCheckpoint(f"{where}: {reason}.", path=where)
 
     start = first(40)
     if start.startswith(LFS_POINTER[:32]):
-        text = f"{where}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
-        raise CorruptCheckpoint(text, path=where)
+        raise _lfs_pointer(where)
     if len(start) < 8:
-        raise damaged(f"the file has {size} bytes, too few for a safetensors header")
+        raise damaged(f"found {size} bytes, expected at least the 8 that a safetensors file begins with")
     (length,) = struct.unpack("<Q", start[:8])
     if length > min(MAX_HEADER, size - 8):
-        raise damaged(f"its header claims {length} bytes, but the file has {size}")
+        raise damaged(f"its header claims {length} bytes, expected no more than the file has ({size})")
     header = json.loads(first(8 + length)[8:].decode("utf-8"))
     if not isinstance(header, dict):
-        raise damaged("its header is no JSON object")
+        raise damaged(f"its header is {type(header).__name__}, expected a JSON object")
     header.pop("__metadata__", None)
     found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     spans: list[tuple[int, int]] = []
@@ -172,22 +183,30 @@ def parse_header(
             if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
                 raise ValueError
         except (TypeError, KeyError, ValueError):
-            raise damaged(f"its header does not describe the tensor {name!r}") from None
+            raise damaged(
+                f"its header does not describe the tensor {name!r}, expected dtype, shape and data_offsets"
+            ) from None
         if dtype not in DTYPES:
-            raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
+            raise damaged(f"tensor {name!r} has the dtype {dtype!r}, expected one of {', '.join(DTYPES)}")
         count = math.prod(shape)
         if end - begin != count * DTYPES[dtype].itemsize:
-            raise damaged(f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype")
+            expected = f"{count * DTYPES[dtype].itemsize} for {dtype}"
+            raise damaged(f"tensor {name!r} of shape {list(shape)} takes {end - begin} bytes, expected {expected}")
         found[name] = (shape, DTYPES[dtype])
         spans.append((begin, end))
     at = 0
     for begin, end in sorted(spans):
         if begin != at:
-            raise damaged("its tensors overlap or leave gaps")
+            raise damaged(f"its tensors overlap or leave gaps: one begins at {begin}, expected {at}")
         at = end
     if 8 + length + at != size:
         raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
     return found
+
+
+def _lfs_pointer(where: str) -> CorruptCheckpoint:
+    text = f"{where}: this is a git-lfs pointer, not the weights."
+    return CorruptCheckpoint(text, path=where, remedy="Run `git lfs pull`.")
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -196,14 +215,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     Raises:
         CorruptCheckpoint: damaged, no mapping of names to tensors, or it holds objects other than tensors.
     """
-    remedy = "Only plain tensors are read from such files; convert it to safetensors where it was made."
+    remedy = "Convert it to safetensors where it was made; only plain tensors are read from such files."
     with reading(path, "weights file", CorruptCheckpoint):
         with open(path, "rb") as f:
             start = f.read(64)
         if start.startswith(LFS_POINTER):
-            raise CorruptCheckpoint(
-                f"{path}: this is a git-lfs pointer, not the weights. Run `git lfs pull`.", path=str(path)
-            )
+            raise _lfs_pointer(str(path))
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(b"PK"))
         except Exception as e:  # torch's own text recommends to run the code in the file
@@ -214,19 +231,38 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
                 else "it holds more than tensors"
             )
             raise CorruptCheckpoint(
-                f"{path}: this weights file cannot be read: {what[:200]}. {remedy}", path=str(path)
+                f"{path}: this weights file cannot be read: {what[:200].rstrip('.')}.", path=str(path), remedy=remedy
             ) from e
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         raise CorruptCheckpoint(
             f"{path}: a trainer's checkpoint with the keys {', '.join(map(str, list(state)[:5]))}, expected names of "
-            "parameters. Save its 'state_dict' alone.",
+            "parameters.",
             path=str(path),
+            remedy="Save its 'state_dict' alone.",
         )
     if not isinstance(state, Mapping) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()
     ):
-        raise CorruptCheckpoint(f"{path}: expected a mapping of names to tensors. {remedy}", path=str(path))
+        text = f"{path}: found {type(state).__name__}, expected a mapping of names to tensors and nothing else."
+        raise CorruptCheckpoint(text, path=str(path), remedy=remedy)
+    if start.startswith(b"PK"):
+        _check_records(path, state.values())
     return dict(state)
+
+
+def _check_records(path: Path, tensors: Iterable[Tensor]) -> None:
+    """Refuse an archive whose records have another size than the tensors say: mapped, these would read beyond."""
+    import zipfile
+
+    with reading(path, "weights file", CorruptCheckpoint), zipfile.ZipFile(path) as archive:
+        records = [row for row in archive.infolist() if "/data/" in row.filename and row.file_size]
+    storages = {storage.data_ptr(): storage.nbytes() for t in tensors if (storage := t.untyped_storage()).nbytes()}
+    found, expected = sorted(row.file_size for row in records), sorted(storages.values())
+    if found != expected or any(row.compress_type != zipfile.ZIP_STORED for row in records):
+        text = (
+            f"{path}: its {len(found)} records hold {sum(found)} bytes, expected {sum(expected)}, stored as they are."
+        )
+        raise CorruptCheckpoint(text, path=str(path))
 
 
 def find_weights(
@@ -256,12 +292,14 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
-        raise CorruptCheckpoint(f"{index}: weight_map must map names of tensors to files.", path=str(index))
+        text = f"{index}: weight_map is {str(weight_map)[:80]!r}, expected names of tensors and their files."
+        raise CorruptCheckpoint(text, path=str(index))
     names = sorted(set(weight_map.values()))
     for name in names:
         confined(name, str(index))
         if not name.endswith((".safetensors", ".bin")):
-            raise CorruptCheckpoint(f"{index}: shard {name!r} is no .safetensors or .bin file.", path=str(index))
+            text = f"{index}: found the shard {name!r}, expected a .safetensors or .bin file."
+            raise CorruptCheckpoint(text, path=str(index))
     paths = {name: files.find(name) for name in names}
     absent = [name for name, path in paths.items() if path is None]
     if absent:
@@ -299,8 +337,14 @@ def build_skeleton(
     cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
 ) -> Any:
     """The model without weights: its parameters are on the meta device."""
-    with Skeleton():
-        return cls(config, *model_args, **(options or {}))
+    try:
+        with Skeleton():
+            return cls(config, *model_args, **(options or {}))
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "variant"):  # a user's own class speaks for itself
+            raise
+        where = os.path.join(getattr(config, "_name_or_path", ""), "config.json")
+        raise ConfigError.of(e, where, cls.__name__) from e
 
 
 def load_weights(
@@ -332,6 +376,8 @@ def load_weights(
     Raises:
         WeightsError: the weights do not fit.
     """
+    if isinstance(weights, Weights):
+        where += f" ({weights.paths[0].name if len(weights.paths) == 1 else f'{len(weights.paths)} shards'})"
     targets, tied = dict(_slots(model)), _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
@@ -551,12 +597,13 @@ def _judge(
         if all(_is_head(model, name, prefix) for name, *_ in bad_shapes):
             remedy = "Pass num_labels=... of the checkpoint, or ignore_mismatched_sizes=True to make this head new."
         else:
-            remedy = "The configuration does not describe this checkpoint."
+            remedy = "The configuration does not describe this checkpoint. Use the config.json that belongs to it."
         raise WeightsError(f"{where}: shapes differ: {shown}{more}. {remedy}", mismatched=bad_shapes)
-    if targets and count and not report.sources and strict is not False:
+    if targets and not report.sources and strict is not False:
         raise WeightsError(
-            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}; it holds "
-            f"{', '.join(report.unexpected[:4])} ..., expected {', '.join(targets[:4])} ...",
+            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}: found "
+            f"{', '.join(report.unexpected[:4]) or 'nothing'} ..., expected {', '.join(targets[:4])} ... "
+            "Check that config.json and weights are of one model; key_mapping={pattern: replacement} renames tensors.",
             missing=missing,
             unexpected=report.unexpected,
         )

@@ -165,7 +165,7 @@ class HubFiles(Files):
         text = f"{path}: damaged: {size} bytes, expected {entry.size}."
         if self.offline or self._fault or not self.cache.writable():
             remedy = "Load it again with the network and force_download=True."
-            raise CorruptFile(f"{text} {remedy}", path=str(path), expected=entry.size, found=size)
+            raise CorruptFile(text, path=str(path), expected=entry.size, found=size, remedy=remedy)
         log.warning("%s Downloading it again.", text)
         return None
 

@@ -148,6 +148,7 @@ def _refuse_remote(files: Files, declared: dict[str, Any], name: str) -> None:
         raise RemoteCodeRefused(
             f"{files.where}: its tokenizer is the class {name} of its own code, which never runs here, and there is no "
             "tokenizer.json that would do without it.",
+            remedy="Add a tokenizer.json, made where the class can be run.",
             where=files.where,
             auto_map=auto_map,
         )
