@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("autoload")
 
-HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "subfolder", "token")
 # Keywords of the reference that ask for what happens here anyway.
 WITHOUT_EFFECT = (
     "_fast_init",
@@ -61,6 +61,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         return_unused_kwargs: bool = False,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
@@ -71,6 +72,7 @@ class AutoConfig:
         Args:
             pretrained_model_name_or_path: a directory, the name of a Hub repository, or a JSON file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             return_unused_kwargs: also return the keywords that are no fields of the configuration.
             trust_remote_code: True is refused; code of repositories does not run.
             code_revision: without effect.
@@ -96,6 +98,7 @@ class AutoConfig:
             token=token,
             revision=revision,
             subfolder=subfolder,
+            lock=lock,
             **overrides,
         )
 
@@ -133,6 +136,7 @@ class _Auto:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -163,6 +167,7 @@ class _Auto:
             config: a configuration, or where to read one; the model's own if None.
             state_dict: tensors to load in place of a file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             variant: read `model.<variant>.safetensors`.
             use_safetensors: True reads only safetensors, False only pytorch_model.bin; None prefers safetensors.
             dtype: of the weights; "auto" (as None) is the checkpoint's own. `torch_dtype` is its older name.
@@ -281,7 +286,7 @@ def load_config(
 
         where, raw = os.fspath(name_or_path), read_json(Path(name_or_path))
     else:
-        files = files or open_files(name_or_path, **hub)
+        files = files or open_files(name_or_path, purpose="configuration", **hub)
         path = files.require("config.json", "the configuration")
         where, raw = str(path), read_json(path)
     if not isinstance(raw, dict):
@@ -393,7 +398,7 @@ def load_model(
     where = os.fspath(name_or_path) if name_or_path is not None else "state_dict"
     refuse_remote_code(trust_remote_code, where)
 
-    files = open_files(name_or_path, **hub) if name_or_path is not None else None
+    files = open_files(name_or_path, purpose="model", **hub) if name_or_path is not None else None
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)

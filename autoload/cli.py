@@ -1,6 +1,7 @@
-"""The command line: `autoload inspect NAME_OR_DIRECTORY` and `autoload list`.
+"""The command line: `autoload inspect NAME_OR_DIRECTORY`, `autoload list` and `autoload lock NAME_OR_DIRECTORY`.
 
-`inspect` reads config.json and the headers of the weights files: of a repository on the Hub, a few kilobytes.
+`inspect` reads config.json and the headers of the weights files: of a repository on the Hub, a few kilobytes. `lock`
+writes down which commit and which content is meant, for loads with `lock=`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoload import registry
@@ -53,7 +55,26 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--variant", help="look at model.VARIANT.safetensors")
     inspect.add_argument("--all", action="store_true", help="name every parameter that is missing or left over")
     inspect.set_defaults(run=_inspect)
+    lock = commands.add_parser("lock", help="write autoload.lock: commit of each repository, sha256 of each file")
+    lock.add_argument("models", nargs="+", metavar="MODEL", help="directories, or names of repositories on the Hub")
+    lock.add_argument("--revision", help="branch, tag or commit of the repositories; by default main")
+    lock.add_argument("--output", default="autoload.lock", help="the file; its rows for other models are kept")
+    lock.set_defaults(run=_lock)
     return parser
+
+
+def _lock(options: argparse.Namespace) -> int:
+    from autoload.lock import lock_row, read_lock, row_name, write_lock
+
+    path = Path(options.output).absolute()
+    rows = read_lock(path) if path.exists() else {}
+    for model in options.models:
+        files = open_files(model, revision=options.revision, lock=False)
+        row = lock_row(files, options.revision)
+        rows[row_name(path, model, files)] = row
+        print(f"{files.where}: {row['commit'] or 'a directory'}, {len(row['files'])} files")
+    write_lock(path, rows)
+    return 0
 
 
 def _task(name: str) -> str:

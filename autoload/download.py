@@ -59,6 +59,7 @@ class Remote:
 
     def __init__(self, repo_id: str, where: str, revision: str, token: str | bool | None):
         self.repo_id, self.where, self.revision, self.token = repo_id, where, revision, token
+        self.endpoint: str = constants.ENDPOINT
         self.facts: dict[str, Any] = {"repo_id": repo_id, "revision": revision}
         try:
             if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):

@@ -59,6 +59,12 @@ class CorruptCheckpoint(CorruptFile, RuntimeError):
     """A weights file is truncated, damaged, or inconsistent with its index. Facts: `path`."""
 
 
+class LockError(FileError, ValueError):
+    """Something is not what the lock file says. Facts: `path`, `lock`, `found`, `expected`."""
+
+    remedy = "Restore it; if the change is meant, write the lock file again with `autoload lock`."
+
+
 class HubError(FileError):
     """The Hub did not give what was asked for. Facts: `repo_id`, `revision`."""
 

@@ -7,10 +7,12 @@ The Hub's side is in `repository` (which file, from where), `hubcache` (the cach
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,10 @@ class Files:
     def sizes(self) -> dict[str, int | None]:
         """Bytes of each file of `names`; None where that is not known."""
         raise NotImplementedError
+
+    def sha256(self, name: str) -> str:
+        """The sha256 of a file's content, or of what it is to be: a large file of the Hub is not downloaded for it."""
+        return sha256_of(self.require(name))
 
     def first(self, name: str, count: int) -> bytes:
         """The first bytes of a file, which is not downloaded for them."""
@@ -148,6 +154,8 @@ def open_files(
     local_files_only: bool | None = None,
     token: str | bool | None = None,
     proxies: dict[str, str] | None = None,
+    lock: str | os.PathLike | bool | None = None,
+    purpose: str = "",
 ) -> Files:
     """The files of a directory, or of a Hub repository at one commit.
 
@@ -160,12 +168,16 @@ def open_files(
         local_files_only: make no request; HF_HUB_OFFLINE=1 does the same.
         token: a string, or True for the stored one, or False for none.
         proxies: refused for a Hub repository, see below.
+        lock: a lock file (`autoload lock`) that says which commit and content is meant; by default the one that the
+            environment variable AUTOLOAD_LOCK names; False is none.
+        purpose: what is loaded. Loads of different purposes, one soon after the other, share one answer of the Hub.
 
     Raises:
         NoSuchDirectory: `name_or_path` is a path and there is nothing.
         FileError: `name_or_path` is a file, or cannot be looked at.
         RepositoryNotFound: it is neither a path nor a valid repository name.
         RevisionNotFound: `revision` cannot be the name of one.
+        LockError: the lock file has no such repository; later, a file is not what it says.
         ArgumentError: an argument of the wrong kind, or `proxies`: releases of huggingface_hub since 1.0 have no proxies per
             call, they take them from HTTPS_PROXY.
     """
@@ -182,7 +194,7 @@ def open_files(
     path = _expanded(name)
     with reading(path, "path"):
         if path.is_dir():
-            return DirectoryFiles(path, subfolder)
+            return _under_lock(lock, name, None, subfolder, lambda _: DirectoryFiles(path, subfolder), directory=True)
         if path.exists():
             raise FileError(f"{path}: this is a file, expected a directory. Pass {path.parent}.", path=str(path))
     looks_local = not isinstance(name_or_path, str) or name[0] in "./~\\" or name.count("/") > 1
@@ -203,15 +215,30 @@ def open_files(
         raise ArgumentError(text, name="proxies")
     from autoload.repository import HubFiles
 
-    return HubFiles(
-        name,
-        revision=revision,
-        subfolder=subfolder,
-        cache_dir=cache_dir,
-        force_download=force_download,
-        local_files_only=local_files_only,
-        token=token,
-    )
+    def files_at(revision: str | None) -> Files:
+        return HubFiles(
+            name,
+            revision=revision,
+            subfolder=subfolder,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            purpose=purpose,
+        )
+
+    return _under_lock(lock, name, revision, subfolder, files_at, directory=False)
+
+
+def _under_lock(
+    lock: Any, name: str, revision: str | None, subfolder: str, opened: Callable[[str | None], Files], directory: bool
+) -> Files:
+    """The files, checked against a lock file where one is to be obeyed."""
+    if lock is False or (lock is None and not os.environ.get("AUTOLOAD_LOCK")):
+        return opened(revision)
+    from autoload.lock import locked
+
+    return locked(lock, name, revision, subfolder, opened, directory)
 
 
 def read_json(path: Path) -> Any:
@@ -226,6 +253,15 @@ def read_json(path: Path) -> Any:
             text = f"{path}: this is a git-lfs pointer, not the file."
             raise CorruptFile(text, path=str(path), remedy="Run `git lfs pull`.")
         return json.loads(text.decode("utf-8"))
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    total = hashlib.sha256()
+    with reading(path), open(path, "rb") as f:
+        while chunk := f.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
 
 
 def confined(name: str, where: str) -> str:

@@ -253,4 +253,7 @@ def upload(
     commit = api.upload_folder(
         repo_id=repo, folder_path=os.fspath(folder), commit_message=message, revision=revision, create_pr=create_pr
     )
+    from autoload.repository import forget
+
+    forget(repo)
     return commit.commit_url

@@ -23,6 +23,7 @@ MAY: dict[str, str] = {
     "hubcache": "errors",
     "download": "errors hubcache",
     "repository": "errors hub hubcache",
+    "lock": "errors hub",
     "text": "errors hub",
     "layers": "errors config torch",
     "losses": "errors torch",
@@ -44,16 +45,27 @@ MAY: dict[str, str] = {
 LATER: dict[str, str] = {
     "config": "auto registry saving hub torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
     "keys": "torch",  # where tensors are joined or cut
-    "hub": "repository",  # only for what is no directory
+    "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
-    "text": "auto registry config configs torch",  # torch for return_tensors="pt"
+    "saving": "repository",  # after an upload
+    "text": "auto repository registry config configs torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
     "model": "auto saving loading",  # from_pretrained and save_pretrained
     "auto": "loading placement generation torch",
     "sentence": "auto text loading",
-    "cli": "auto loading",
+    "lock": "saving",
+    "cli": "auto loading lock",
 }
-WITHOUT_TORCH = ("errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither
+WITHOUT_TORCH = (
+    "errors",
+    "configs",
+    "registry",
+    "hub",
+    "hubcache",
+    "download",
+    "repository",
+    "lock",
+)  # in functions neither
 HUB_CLIENTS = {"repository", "download", "hubcache", "saving", "text/saving"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

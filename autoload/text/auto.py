@@ -13,7 +13,7 @@ from autoload.text.loading import load, read_config
 from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC, MISTRAL
 from autoload.text.unsupported import refusal
 
-HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "lock", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
            "adapter_kwargs", "fix_mistral_regex")  # fmt: skip
 BASE_NAMES = {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend",
@@ -38,7 +38,7 @@ class AutoTokenizer:
             pretrained_model_name_or_path: a directory, or the name of a repository.
             config: a model configuration that says which class to take, in place of config.json.
             tokenizer_type: a model type that says which class to take, whatever the files declare.
-            revision, subfolder, cache_dir, token, force_download, local_files_only: as for models.
+            revision, subfolder, cache_dir, token, force_download, local_files_only, lock: as for models.
             settings: settings of the tokenizer, such as `padding_side="left"`; they win over the files'.
 
         Returns:
@@ -96,7 +96,7 @@ def open_for(name: str, settings: dict[str, Any], kind: str | None = None) -> Fi
         settings.pop(key, None)
     if kind is not None and Path(name).is_file():  # a lone vocabulary file, whose class the caller names
         name = str(Path(name).parent)
-    return open_files(name, **{key: value for key, value in hub.items() if value is not None})
+    return open_files(name, purpose="tokenizer", **{key: value for key, value in hub.items() if value is not None})
 
 
 def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None) -> type:

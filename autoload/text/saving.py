@@ -171,8 +171,11 @@ def _templates(template: Any) -> dict[str, str]:
 def _upload(folder: Path, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
+    from autoload.repository import forget
+
     api = HfApi(token=hub.pop("token", None))
     repo = api.create_repo(repo_id, private=hub.pop("private", None), exist_ok=True)
+    forget(repo.repo_id)
     return api.upload_folder(
         repo_id=repo.repo_id,
         folder_path=folder,
