@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ VALID_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)  # wha
 REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)")  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 MOST_NAMES = 10_000
+JOURNAL = ".autoload-save.json"  # there while a save puts its files in place: what is whole already under another name
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -103,6 +105,37 @@ class Files:
         return content
 
 
+@dataclass(frozen=True)
+class Journal:
+    """What a save that was committed has still to do: name -> name under which the new file waits; names to remove."""
+
+    moves: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+
+def read_journal(folder: Path) -> Journal:
+    """The journal of a save that was interrupted after its commit, or an empty one.
+
+    Raises:
+        CorruptFile: it is none, or names files elsewhere.
+    """
+    path = folder / JOURNAL
+    if not os.path.lexists(path):
+        return Journal()
+    try:
+        content = read_json(path)
+    except MissingFile:  # the save has just come to its end
+        return Journal()
+    moves, removed = (content.get(key) if isinstance(content, dict) else None for key in ("moves", "removed"))
+    sound = isinstance(moves, dict) and isinstance(removed, list)
+    if not sound or not all(
+        isinstance(name, str) and not {"/", "\\", "\0"} & {*name} for name in (*moves, *moves.values(), *removed)
+    ):
+        text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
+        raise CorruptFile(text, path=str(path), remedy="Remove this file, or save the model again.")
+    return Journal(moves, removed)
+
+
 class DirectoryFiles(Files):
     """A directory on this machine."""
 
@@ -111,9 +144,15 @@ class DirectoryFiles(Files):
         self.where = str(self.root)
         if not self.root.is_dir():
             raise NoSuchDirectory(f"{self.root}: no such directory.{_siblings(self.root)}", path=str(self.root))
+        self._journal = read_journal(self.root)
 
     def find(self, name: str) -> Path | None:
+        if name in self._journal.removed:
+            return None
         path = self.root / confined(name, self.where)
+        staged = self._journal.moves.get(name)
+        if staged is not None and os.path.lexists(self.root / staged):
+            path = self.root / staged
         try:
             mode = os.stat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -138,7 +177,8 @@ class DirectoryFiles(Files):
                 found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names]
                 if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
                     break
-        return sorted(found)
+        hidden = {*self._journal.removed, *self._journal.moves.values(), JOURNAL}
+        return sorted({*found, *self._journal.moves} - hidden)
 
     def sizes(self) -> dict[str, int | None]:
         return {name: os.path.getsize(path) if (path := self.root / name).exists() else None for name in self.names()}

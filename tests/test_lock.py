@@ -49,7 +49,9 @@ def test_it_holds_commit_and_content_and_downloads_no_weights(
     assert capsys.readouterr().out == f"{NAME}: {row['commit']}, 3 files\n"
 
 
-def test_it_pins_the_commit_and_a_cached_one_asks_nothing(localhub: FakeHub, repo: Repo, files: dict[str, bytes]) -> None:
+def test_it_pins_the_commit_and_a_cached_one_asks_nothing(
+    localhub: FakeHub, repo: Repo, files: dict[str, bytes]
+) -> None:
     write(NAME)
     locked = repo.refs["main"]
     repo.push({"model.safetensors": b"another", "generation_config.json": "{}"})
@@ -71,7 +73,9 @@ def test_a_changed_file_is_refused(localhub: FakeHub, repo: Repo, tmp_path: Path
     data = bytearray(blob.read_bytes())
     data[-2] ^= 1  # of the same length
     blob.write_bytes(data)
-    with pytest.raises(LockError, match=f"{name}: this file has the sha256 .*, expected .* by .*autoload.lock. Restore it"):
+    with pytest.raises(
+        LockError, match=f"{name}: this file has the sha256 .*, expected .* by .*autoload.lock. Restore it"
+    ):
         AutoModel.from_pretrained(NAME, lock=True)
 
 
@@ -128,7 +132,9 @@ def test_a_file_that_came_later_is_refused(tmp_path: Path) -> None:
     assert cli.main(["lock", str(folder), "--output", str(tmp_path / "autoload.lock")]) == 0
     AutoModel.from_pretrained(folder, lock=tmp_path / "autoload.lock")
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(LockError, match="tokenizer.json: this file is not in .*autoload.lock, expected no file but those"):
+    with pytest.raises(
+        LockError, match="tokenizer.json: this file is not in .*autoload.lock, expected no file but those"
+    ):
         AutoTokenizer.from_pretrained(folder, lock=tmp_path / "autoload.lock")
 
 
