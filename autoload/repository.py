@@ -84,7 +84,7 @@ class HubFiles(Files):
         self._remote.fetch(self.cache, commit, name, entry, self.force)
         self._fresh.add(name)
         path = self.cache.link(commit, name, entry)
-        self.cache.point(self.revision, commit)
+        self.cache.point(self.revision, commit, listing.files)
         return path
 
     def names(self) -> list[str]:
@@ -166,7 +166,7 @@ class HubFiles(Files):
             return False
         _share(key, self.purpose, self._listing)
         self.cache.remember(self._listing, self.force)
-        self.cache.point(self.revision, self._listing.commit)
+        self.cache.point(self.revision, self._listing.commit, self._listing.files)
         return True
 
     def _files(self, commit: str) -> Listing | None:
