@@ -292,7 +292,10 @@ def read_json(path: Path) -> Any:
         if text.startswith(LFS_POINTER):
             text = f"{path}: this is a git-lfs pointer, not the file."
             raise CorruptFile(text, path=str(path), remedy="Run `git lfs pull`.")
-        return json.loads(text.decode("utf-8"))
+        content = json.loads(text.decode("utf-8"))
+        if b"\\ud" in text or b"\\uD" in text:  # half of a surrogate pair is no text, and nothing can be done with it
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+        return content
 
 
 def sha256_of(path: Path) -> str:

@@ -102,7 +102,13 @@ class Weights:
         for path in self.paths:
             entries = self._headers(path)
             for name, entry in entries.items():
-                if weight_map is None or weight_map.get(name) == path:
+                if weight_map is None or weight_map.get(name, path) == path:  # the map decides, where it names a tensor
+                    if name in self.entries:
+                        other = self.entries[name].file.name
+                        text = (
+                            f"{path}: the tensor {name!r} is in {other} too, expected one, or an index that names it."
+                        )
+                        raise CorruptCheckpoint(text, path=str(path))
                     self.entries[name] = entry
         if weight_map is not None:
             for name, path in weight_map.items():

@@ -145,7 +145,9 @@ TEN = """
 import os, sys
 from autoload import AutoConfig, AutoModel, AutoTokenizer
 from tests.checkpoints import same_weights, tiny
-import autoload.download, huggingface_hub.file_download
+import autoload.download, huggingface_hub.file_download, huggingface_hub.utils
+
+huggingface_hub.utils.get_session(), huggingface_hub.utils.close_session()  # imports what each process would
 right = tiny("bert", vocab_size=7, seed=1)
 ready, go = os.pipe()
 for _ in range(10):
@@ -174,7 +176,9 @@ import json, os, shutil, signal, sys
 from autoload import AutoModel, hubcache
 from autoload.errors import AutoloadError
 from tests.checkpoints import same_weights, tiny
-import autoload.download, huggingface_hub.file_download
+import autoload.download, huggingface_hub.file_download, huggingface_hub.utils
+
+huggingface_hub.utils.get_session(), huggingface_hub.utils.close_session()  # imports what each process would
 
 hubcache.ABANDONED = 0.0
 models = {act: tiny("bert", vocab_size=7, seed=seed, hidden_act=act) for seed, act in ((1, "gelu"), (2, "relu"))}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from autoload.hub import Files
 from autoload.text import overrides, templates
 from autoload.text.settings import check, reject_unknown
 from autoload.text.specials import NAMES, content
+from autoload.text.spmodel import check_charsmap
 
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_map_file", "tokenizer_file", "backend",
                 "is_local", "local_files_only", "added_tokens_decoder", "name_or_path", "vocab_file",
                 "merges_file", "use_fast")  # fmt: skip
+CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*"([^"]*)"')
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -179,7 +183,10 @@ def read_pipeline(path: Path) -> Tokenizer:
         CorruptFile: it cannot be parsed, or its template names ids that the vocabulary lacks.
     """
     with reading(path, "tokenizer", remedy="Fetch it again."):
-        rust = Tokenizer.from_file(str(path))
+        data = path.read_bytes()
+        for table in CHARSMAP.findall(data):
+            check_charsmap(base64.b64decode(table))
+        rust = Tokenizer.from_buffer(data)
         overrides.check_template(rust, path)
     if not rust.get_vocab_size(with_added_tokens=False):
         raise CorruptFile(f"{path}: model.vocab is empty, expected tokens and their ids.", path=str(path))

@@ -415,6 +415,8 @@ def index_cases() -> Iterable[Case]:
     yield Case("index-shard-cut", "sharded", cut_shard, ("00001-of-",), "CorruptCheckpoint")
     yield Case("index-shards-swapped", "sharded", swap_shards, ("00001-of-", "index"), "CorruptCheckpoint")
     yield Case("index-tensor-twice", "sharded", move_tensor)
+    yield Case("index-lacks-a-tensor", "sharded", edit(name, lambda i: i["weight_map"].pop("lm_head.weight")))
+    yield Case("index-lacks-a-tensor-that-is-twice", "sharded", both(move_tensor, edit(name, lambda i: i["weight_map"].pop("model.embed_tokens.weight"))), ("model.embed_tokens.weight",), "CorruptCheckpoint")  # fmt: skip
     yield Case("index-metadata-nonsense", "sharded", fields(name, metadata=[1, "x"]))
     yield Case("index-metadata-size-lies", "sharded", fields(name, metadata={"total_size": -5}))
     yield Case("index-metadata-dtype", "sharded", both(fields(name, metadata={"dtype": "float99"}), fields("config.json", dtype=None)), ("dtype", "float99"))  # fmt: skip
@@ -555,6 +557,7 @@ def tokenizer_cases() -> Iterable[Case]:
         "pre-tokenizer-regex": lambda t: t.update(
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "["}, "behavior": "Isolated", "invert": False}
         ),
+        "normalizer-table": lambda t: t.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AADYwQ=="}),
         "decoder-type": lambda t: t.update(decoder=7),
         "added-id": lambda t: t["added_tokens"][0].update(id="one"),
         "added-content": lambda t: t["added_tokens"][0].pop("content"),

@@ -34,6 +34,15 @@ class Watched:
         os.chmod(self.folder, 0o755)  # for the cases that are loaded as another user
         self.process: subprocess.Popen[bytes] | None = None
         self.buffer = b""
+        self.models: dict[str, str] = {}  # where the healthy models are
+
+    def copy(self, base: str) -> Path:
+        """A copy of a healthy model, to be changed."""
+        if self.process is None:
+            self._start()
+        folder = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
+        shutil.copytree(self.models[base], folder)
+        return folder
 
     def ask(self, question: dict[str, Any], seconds: float = SECONDS) -> dict[str, Any]:
         """The worker's answer, or {"outcome": "hang" or "crash"}."""
@@ -63,7 +72,8 @@ class Watched:
             env=environment,
         )
         ready = self._line(120)
-        assert ready is not None and json.loads(ready) == {"outcome": "ready"}, ready
+        assert ready is not None, "the worker did not start"
+        self.models = json.loads(ready)["models"]
         return self.process
 
     def _line(self, seconds: float) -> bytes | None:
@@ -99,7 +109,7 @@ class Watched:
 
 
 def load_model(folder: Path, base: str, keywords: dict[str, Any]) -> Any:
-    """The tensors of the loaded model, as one hash over names, shapes and bytes."""
+    """The tensors of the loaded model."""
     import autoload
 
     auto = autoload.AutoModel if base in ("bert", "vocab", "pickle") else autoload.AutoModelForCausalLM
@@ -113,7 +123,7 @@ def load_tokenizer(folder: Path, base: str, keywords: dict[str, Any]) -> Any:
 
     tokenizer = autoload.AutoTokenizer.from_pretrained(folder, **keywords)
     ids = tokenizer(healthy.TEXT)["input_ids"]
-    assert isinstance(tokenizer.decode(ids), str) and all(0 <= i < len(tokenizer) for i in ids)
+    assert isinstance(tokenizer.decode(ids), str) and all(type(i) is int and i >= 0 for i in ids)
     return ids
 
 
@@ -142,16 +152,15 @@ ACTIONS: dict[str, Callable[[Path, str, dict[str, Any]], Any]] = {
 }
 
 
-def tensors(state: dict[str, Any]) -> str:
-    """A hash over the names, shapes and bytes of tensors."""
+def tensors(state: dict[str, Any]) -> dict[str, str]:
+    """Of each tensor its shape, its dtype and a hash of its bytes."""
     import torch
 
-    total = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        if tensor.numel():
-            total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    def described(tensor: torch.Tensor) -> str:
+        data = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        return f"{list(tensor.shape)} {tensor.dtype} {hashlib.sha256(data).hexdigest()[:16]}"
+
+    return {name: described(tensor) for name, tensor in state.items()}
 
 
 def stored(folder: Path) -> dict[str, Any]:
@@ -166,6 +175,21 @@ def stored(folder: Path) -> dict[str, Any]:
         for path in sorted(folder.glob("*.safetensors"))
         for name, tensor in load(path.read_bytes()).items()
     }
+
+
+def independently(folder: Path, load: str) -> Any:
+    """What the libraries that own the formats say of a directory: its tensors, or the ids of a text."""
+    if load == "model":
+        return tensors(stored(folder))
+    from tokenizers import Tokenizer
+
+    from tests.damaged import healthy
+
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return None
+    rust = Tokenizer.from_file(str(path))
+    return rust.encode(healthy.TEXT).ids if rust.truncation is None and rust.padding is None else None
 
 
 def right_values(models: dict[str, Path]) -> dict[tuple[str, str], Any]:
@@ -240,7 +264,7 @@ def main(home: Path) -> None:
     with open("/proc/self/statm") as f:
         size = int(f.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-    print(json.dumps({"outcome": "ready"}), file=answers, flush=True)
+    print(json.dumps({"models": {base: str(folder) for base, folder in models.items()}}), file=answers, flush=True)
     for line in sys.stdin:
         question = json.loads(line)
         if "case" in question:
@@ -249,6 +273,8 @@ def main(home: Path) -> None:
             folder = Path(question["folder"])
             before = snapshot(folder.parent)
             result = attempt(lambda: ACTIONS[question["load"]](folder, question["base"], {}))  # noqa: B023
+            if result["outcome"] == "loads":
+                result["expected"] = attempt(lambda: independently(folder, question["load"])).get("value")  # noqa: B023
             result["stray"] = sorted({*snapshot(folder.parent)} ^ {*before})
         print(json.dumps(result), file=answers, flush=True)
 
