@@ -402,6 +402,8 @@ def load_model(
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)
+    if files is not None:
+        _refuse_quantized(config, where)
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
 
@@ -454,6 +456,14 @@ def _configuration(
         files = None
         return load_config(config, config_class=config_class, return_unused_kwargs=True, **keywords)
     return load_config(where, config_class=config_class, files=files, return_unused_kwargs=True, **keywords)
+
+
+def _refuse_quantized(config: Any, where: str) -> None:
+    """Packed numbers and numbers without their scales would load as other values."""
+    for field in ("quantization_config", "compression_config"):
+        if (found := getattr(config, "__dict__", {}).get(field)) is not None:
+            hint = "Quantized weights are not supported. Load a repository with plain ones."
+            raise ConfigError(field, found, "null", where=os.path.join(where, "config.json"), hint=hint)
 
 
 def _check_renames(key_mapping: Any) -> None:

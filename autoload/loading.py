@@ -529,6 +529,10 @@ class _Putter:
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:
             return tuple(tensor.shape), expected
+        if self.targets[target].is_floating_point() and not tensor.is_floating_point():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            text = f"{where}: {', '.join(piece.sources[:3])} holds {dtype}, expected floating numbers for {target}. "
+            raise WeightsError(f"{text}Convert them, or load a repository with plain weights.", mismatched=[target])
         self.put(target, tensor.to(device=self._device(target), dtype=self._dtype(target, tensor)))
         return None
 

@@ -298,6 +298,8 @@ def safetensors_cases() -> Iterable[Case]:
     for kind, how in HEADER_DAMAGE.items():
         yield Case(f"safetensors-{kind}", "bert", header(how), (name,), "CorruptCheckpoint")
     yield Case("safetensors-shape-turned", "bert", header(lambda h: h[NAME].update(shape=[16, 60])), (NAME, "[16, 60]"), "WeightsError")  # fmt: skip
+    whole = header(lambda h: h[NAME].update(dtype="I32"))
+    yield Case("safetensors-whole-numbers", "bert", whole, (NAME, "int32"), "WeightsError")
     yield Case("safetensors-no-tensors", "bert", put(name, raw_header(b"{}")), (name,))
     foreign = put(name, safetensors({"x.weight": ("F32", [2], b"\0" * 8)}))
     yield Case("safetensors-of-something-else", "bert", foreign, ("x.weight",), "WeightsError")
@@ -792,15 +794,11 @@ def code_cases() -> Iterable[Case]:
         yield Case(f"code-map-{number}-known", "bert", with_code(auto_map=value))
     kernel = with_code(_attn_implementation="org/kernel:run", attn_implementation="org/kernel")
     yield Case("code-kernel-in-config", "bert", kernel)
-    for name in (
-        "_attn_implementation",
-        "attn_implementation",
-        "_experts_implementation",
-        "use_kernels",
-        "quantization_config",
-    ):
-        value: Any = {"quant_method": "own.module"} if name == "quantization_config" else "org/kernel@main:run"
-        yield Case(f"code-{name}", "llama", with_code(**{name: value}))
+    for name in ("_attn_implementation", "attn_implementation", "_experts_implementation", "use_kernels"):
+        yield Case(f"code-{name}", "llama", with_code(**{name: "org/kernel@main:run"}))
+    for name in ("quantization_config", "compression_config"):
+        quantized = with_code(**{name: {"quant_method": "own.module"}})
+        yield Case(f"code-{name}", "llama", quantized, (name, "config.json"), "ConfigError")
     adapter = put("adapter_config.json", '{"base_model_name_or_path": "org/other", "peft_type": "LORA"}')
     yield Case("code-adapter-beside", "bert", both(with_code(), adapter, put("adapter_model.safetensors", b"x")))
     own = both(with_code(), fields("tokenizer_config.json", tokenizer_class="Own", auto_map={"AutoTokenizer": ["tokenization.Own", None]}))  # fmt: skip
