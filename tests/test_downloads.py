@@ -118,12 +118,13 @@ def test_slow_bytes_are_waited_for(localhub: FakeHub, repo: Repo) -> None:
         ({"body": b"{}"}, FileError),
         ({"body": b"x" * 100_000}, CorruptFile),
         ({"status": 503, "times": 9}, HubUnreachable),
+        ({"status": 401, "times": 9}, FileError),
         ({"status": 403, "times": 9}, FileError),
         ({"status": 404, "times": 9}, FileError),
         ({"cut": 3, "times": 9}, HubUnreachable),
         ({"reset": 3, "times": 9}, HubUnreachable),
     ],
-    ids=["short", "long", "503", "403", "404", "cut", "reset"],
+    ids=["short", "long", "503", "401", "403", "404", "cut", "reset"],
 )
 def test_after_an_error_the_next_try_succeeds_and_nothing_is_left_over(
     localhub: FakeHub, repo: Repo, tmp_path: Path, name: str, fault: dict, error: type[Exception]
