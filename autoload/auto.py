@@ -473,7 +473,7 @@ def _check_renames(key_mapping: Any) -> None:
         raise ArgumentError(f"from_pretrained: key_mapping is {key_mapping!r}, {expected}.", name="key_mapping")
     for pattern, replacement in (key_mapping or {}).items():
         try:
-            re.compile(pattern), replacement + ""
+            re.sub(pattern, replacement, "")
         except (re.error, TypeError) as e:
             text = f"from_pretrained: key_mapping has {pattern!r}: {replacement!r} ({e}), {expected}."
             raise ArgumentError(text, name="key_mapping") from None

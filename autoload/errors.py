@@ -117,7 +117,7 @@ class ConfigError(AutoloadError, ValueError):
     def of(cls, cause: Exception, where: str, made: str) -> ConfigError:
         """What a field that no check knows of did to the code that uses it."""
         reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
-        return cls("the whole", reason, f"fields that make a {made}", where=where)
+        return cls("configuration", reason, f"fields that make a {made}", where=where)
 
 
 class UnknownModelType(AutoloadError, ValueError):

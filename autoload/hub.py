@@ -119,21 +119,43 @@ def read_journal(folder: Path) -> Journal:
     Raises:
         CorruptFile: it is none, or names files elsewhere.
     """
-    path = folder / JOURNAL
-    if not os.path.lexists(path):
+    path = _regular(folder / JOURNAL)
+    if path is None:
         return Journal()
     try:
         content = read_json(path)
     except MissingFile:  # the save has just come to its end
         return Journal()
-    moves, removed = (content.get(key) if isinstance(content, dict) else None for key in ("moves", "removed"))
-    sound = isinstance(moves, dict) and isinstance(removed, list)
-    if not sound or not all(
-        isinstance(name, str) and not {"/", "\\", "\0"} & {*name} for name in (*moves, *moves.values(), *removed)
-    ):
-        text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
-        raise CorruptFile(text, path=str(path), remedy="Remove this file, or save the model again.")
-    return Journal(moves, removed)
+    moves = content.get("moves") if isinstance(content, dict) else None
+    removed = content.get("removed") if isinstance(content, dict) else None
+    if isinstance(moves, dict) and isinstance(removed, list) and all(map(_simple, (*moves, *moves.values(), *removed))):
+        return Journal(moves, removed)
+    text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
+    raise CorruptFile(text, path=str(path), remedy="Remove this file, or save the model again.")
+
+
+def _simple(name: Any) -> bool:
+    """Whether this is the name of a file beside another."""
+    return isinstance(name, str) and bool(name.strip(".")) and not {"/", "\\", "\0"} & {*name}
+
+
+def _regular(path: Path) -> Path | None:
+    """The path of a file that can be read, or None where there is nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.islink(path):
+            return None
+        raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
+    except OSError as e:
+        remedy = "Check the file, its directory and the rights of this user."
+        text = f"{_short(str(path))[1:-1]}: cannot be read: {e.strerror}, expected a file."
+        raise FileError(text, path=str(path), remedy=remedy) from e
+    if not stat.S_ISREG(mode):
+        raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
+    if not os.access(path, os.R_OK):
+        raise unreadable(path)
+    return path
 
 
 class DirectoryFiles(Files):
@@ -153,21 +175,7 @@ class DirectoryFiles(Files):
         staged = self._journal.moves.get(name)
         if staged is not None and os.path.lexists(self.root / staged):
             path = self.root / staged
-        try:
-            mode = os.stat(path).st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            if not os.path.islink(path):
-                return None
-            raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
-        except OSError as e:
-            remedy = "Check the file, its directory and the rights of this user."
-            text = f"{_short(str(path))[1:-1]}: cannot be read: {e.strerror}, expected a file."
-            raise FileError(text, path=str(path), remedy=remedy) from e
-        if not stat.S_ISREG(mode):
-            raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
-        if not os.access(path, os.R_OK):
-            raise unreadable(path)
-        return path
+        return _regular(path)
 
     def names(self) -> list[str]:
         found: list[str] = []

@@ -18,7 +18,7 @@ from tests.damaged.cases import CASES, CATEGORIES, Case
 from tests.damaged.worker import Watched
 
 REMEDY = re.compile(
-    r"(?:^|[.;:] )(?:Add|Allow|Apply|Ask|Check|Convert|Correct|Did you mean|Download|Drop|Fetch|Load|Lower|Name|Pass|Register|"
+    r"(?:^|[.;:] )(?:Add|Allow|Apply|Ask|Check|Convert|Correct|Did you mean|Download|Drop|Fetch|Load|Lower|Name|Pass|Register|Remove|"
     r"Restore|Run|Save|Set|Try|Use)\b|expected one of|did you mean|\.register\("
 )
 EXPECTED = re.compile(

@@ -758,6 +758,14 @@ def path_cases() -> Iterable[Case]:
         yield Case(f"unreadable-{name}", base, locked, (name, "permission denied"), "FileError", load, as_nobody=True)
     closed = lambda folder: folder.chmod(0o600)  # noqa: E731
     yield Case("unreadable-directory", "bert", closed, ("ermission denied",), "FileError", as_nobody=True)
+    for kind, (make, _) in IN_PLACE.items():
+        journal = lambda folder, make=make: make(folder / ".autoload-save.json")  # noqa: E731
+        yield Case(f"path-journal-{kind}", "bert", journal, (".autoload-save.json",), "FileError")
+    for number, content in enumerate(
+        ('{"moves": {"a": ".."}, "removed": []}', '{"moves": {}, "removed": ["/etc/passwd"]}', "[]")
+    ):
+        journal = put(".autoload-save.json", content)
+        yield Case(f"path-journal-{number}", "bert", journal, (".autoload-save.json",), "CorruptFile")
     yield Case("path-link-outside", "bert", outside_link)
     yield Case("path-odd-name", "bert", lambda f: (f / "\udce9 \n.json").write_bytes(b"x"))
     missing = lambda folder: [path.unlink() for path in folder.iterdir()]  # noqa: E731
