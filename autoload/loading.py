@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -306,6 +307,7 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
         if not name.endswith((".safetensors", ".bin")):
             text = f"{index}: found the shard {name!r}, expected a .safetensors or .bin file."
             raise CorruptCheckpoint(text, path=str(index))
+    _check_count(index, names)
     paths = {name: files.find(name) for name in names}
     absent = [name for name, path in paths.items() if path is None]
     if absent:
@@ -316,6 +318,16 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     dtype = metadata.get("dtype") if isinstance(metadata, dict) else None
     weights.metadata_dtype = dtype if isinstance(dtype, str) else None
     return weights
+
+
+def _check_count(index: Path, names: list[str]) -> None:
+    """Shards are numbered: an index that leaves one out has lost it."""
+    numbered = [match for name in names if (match := re.search(r"-(\d{5})-of-(\d{5})\b", name))]
+    totals = {int(match[2]) for match in numbered}
+    if len(totals) == 1 and len(numbered) == len(names) < max(totals):
+        lost = sorted({*range(1, max(totals) + 1)} - {int(match[1]) for match in numbered})
+        text = f"{index}: weight_map names {len(names)} shards, expected {max(totals)}: it lacks number {lost[0]}."
+        raise CorruptCheckpoint(text, path=str(index))
 
 
 class Skeleton(TorchFunctionMode):
@@ -411,6 +423,7 @@ def load_weights(
         where,
         fits,
         len(names),
+        claimed=isinstance(weights, Weights) and _claims(model),
     )
     put.make_new(report.missing)
     for target in report.missing:
@@ -455,8 +468,6 @@ def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[st
     """Name after the caller's own renames -> name in the file."""
     if not key_mapping:
         return {name: name for name in names}
-    import re
-
     out = {}
     for name in names:
         new = name
@@ -592,8 +603,9 @@ def _judge(
     where: str,
     mismatched: set[str],
     count: int,
+    claimed: bool,
 ) -> None:
-    """Raise where the weights do not fit under the rule that was asked for."""
+    """Raise where the weights do not fit under the rule that was asked for; `claimed`: files say they have the head."""
     targets = [name for name, _ in _slots(model)]
     missing = [name for name in report.missing if name not in mismatched]
     bad_shapes = [
@@ -619,7 +631,7 @@ def _judge(
         )
     if strict is False:
         return
-    wrong = missing if strict is True else _backbone(model, missing, targets, prefix)
+    wrong = missing if strict is True else _backbone(model, missing, targets, prefix, claimed)
     if wrong:
         names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise WeightsError(
@@ -641,8 +653,13 @@ def _is_head(model: nn.Module, name: str, prefix: str) -> bool:
     return prefix in model._modules and not name.startswith(prefix + ".")
 
 
-def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str) -> list[str]:
-    """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
+def _claims(model: nn.Module) -> bool:
+    """Whether the configuration says that the files were saved from a model of this very class."""
+    return type(model).__name__ in (getattr(getattr(model, "config", None), "architectures", None) or ())
+
+
+def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str, claimed: bool) -> list[str]:
+    """Missing parameters that are an error: of the backbone, or of a head that is partly there or said to be there."""
     base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
     may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
     absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
@@ -650,7 +667,7 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
-        if _is_head(model, name, prefix):
+        if _is_head(model, name, prefix) and not claimed:
             group = name.split(".", 1)[0]
             if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue

@@ -43,6 +43,7 @@ TARGETS = {
     "config": Target("bert", "config.json", "model"),
     "llama-config": Target("llama", "config.json", "model"),
     "safetensors": Target("bert", "model.safetensors", "model"),
+    "head-safetensors": Target("llama", "model.safetensors", "model"),
     "pickle": Target("pickle", "pytorch_model.bin", "model"),
     "index": Target("sharded", "model.safetensors.index.json", "model"),
     "generation": Target("llama", "generation_config.json", "model"),

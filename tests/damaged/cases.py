@@ -306,6 +306,8 @@ def safetensors_cases() -> Iterable[Case]:
     renamed = header(lambda h: h.update({"embeddings.words": h.pop(NAME)}))
     yield Case("safetensors-tensor-renamed", "bert", renamed, (NAME,), "WeightsError")
     twice = change(name, lambda d: d[:8] + d[8:].replace(b'{"', b'{"__metadata__":{"format":"pt"},"', 0))
+    headless = header(lambda h: h.update(other=h.pop("lm_head.weight")))
+    yield Case("safetensors-head-renamed", "llama", headless, ("lm_head.weight",), "WeightsError")
     yield Case("safetensors-as-it-was", "bert", twice)
     yield Case("safetensors-no-metadata", "bert", header(lambda h: h.pop("__metadata__")))
     yield Case("safetensors-more-tensors", "bert", change(name, one_more))
@@ -439,6 +441,7 @@ def index_cases() -> Iterable[Case]:
     yield Case("index-shards-swapped", "sharded", swap_shards, ("00001-of-", "index"), "CorruptCheckpoint")
     yield Case("index-tensor-twice", "sharded", move_tensor)
     yield Case("index-lacks-a-tensor", "sharded", edit(name, forget_one))
+    yield Case("index-lacks-a-shard", "sharded", edit(name, lambda i: i["weight_map"].pop("lm_head.weight")), (name, "names 7 shards, expected 8"))  # fmt: skip
     yield Case("index-lacks-a-tensor-that-is-twice", "sharded", forget_two, ("is in", "too"), "CorruptCheckpoint")
     yield Case("index-metadata-nonsense", "sharded", fields(name, metadata=[1, "x"]))
     yield Case("index-metadata-size-lies", "sharded", fields(name, metadata={"total_size": -5}))
