@@ -163,7 +163,8 @@ def _compare(cls: type, config: Any, shapes: dict[str, tuple[int, ...]]) -> tupl
 
 def _headers(files: Files, variant: str | None) -> tuple[Header, list[str]]:
     """Shape and dtype of every tensor, and the files that hold them; safetensors come before pickles."""
-    from autoload.loading import parse_header, read_pickle
+    from autoload.loading import read_pickle
+    from autoload.tensorfile import parse_header
 
     dot = f".{variant}" if variant else ""
     present = files.sizes()
@@ -186,7 +187,8 @@ def _headers(files: Files, variant: str | None) -> tuple[Header, list[str]]:
             with reading(where, "weights file", CorruptCheckpoint):
                 if size is None:  # a listing without sizes
                     size = files.require(name).stat().st_size
-                header |= parse_header(lambda count, name=name: files.first(name, count), size, where)
+                rows = parse_header(lambda count, name=name: files.first(name, count), size, where)
+                header |= {key: (row.shape, row.dtype) for key, row in rows.items()}
         else:  # a pickle has no header: it is downloaded, and mapped into memory
             header |= {key: (tuple(t.shape), t.dtype) for key, t in read_pickle(files.require(name)).items()}
     return header, shards

@@ -6,12 +6,9 @@ number is drawn but for new heads.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,30 +31,11 @@ from autoload.errors import (
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
+from autoload.tensorfile import TensorFile, lfs_pointer
 
 logger = logging.getLogger("autoload")
 
 Strict = Literal["head"] | bool
-# dtype names of the safetensors format
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-}
-MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 
 
 @dataclass
@@ -98,7 +76,7 @@ class Weights:
         self.entries: dict[str, Entry] = {}
         self.metadata_dtype: str | None = None
         self._copy = copy
-        self._open: dict[Path, Any] = {}
+        self._open: dict[Path, TensorFile | dict[str, Tensor]] = {}
         self.paths = list(paths)
         for path in self.paths:
             entries = self._headers(path)
@@ -123,7 +101,8 @@ class Weights:
 
     def _headers(self, path: Path) -> dict[str, Entry]:
         if path.suffix == ".safetensors":
-            return {name: Entry(path, shape, dtype) for name, (shape, dtype) in read_header(path).items()}
+            file = self._open[path] = TensorFile(path)
+            return {name: Entry(path, row.shape, row.dtype) for name, row in file.rows.items()}
         tensors = read_pickle(path)
         self._open[path] = tensors
         return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
@@ -132,88 +111,13 @@ class Weights:
         """The tensor; a view of the mapped file unless the checkpoint is to be copied."""
         path = self.entries[name].file
         with reading(path, "weights file", CorruptCheckpoint):
-            if path.suffix != ".safetensors":
-                tensor = self._open[path][name]
-            else:
-                if path not in self._open:
-                    from safetensors import safe_open
-
-                    self._open[path] = safe_open(path, framework="pt", device="cpu")
-                tensor = self._open[path].get_tensor(name)
+            file = self._open[path]
+            tensor = file.read(name) if isinstance(file, TensorFile) else file[name]
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:
         """dtype of the first floating tensor."""
         return next((e.dtype for e in self.entries.values() if e.dtype.is_floating_point), None)
-
-
-def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of each tensor of a safetensors file, checked against the file's size.
-
-    Raises:
-        CorruptCheckpoint: the file is empty, truncated, a git-lfs pointer, or its header does not describe it.
-    """
-    with reading(path, "weights file", CorruptCheckpoint), open(path, "rb") as f:
-
-        def first(count: int) -> bytes:
-            f.seek(0)
-            return f.read(count)
-
-        return parse_header(first, os.path.getsize(path), str(path))
-
-
-def parse_header(
-    first: Callable[[int], bytes], size: int, where: str
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
-
-    def damaged(reason: str) -> CorruptCheckpoint:
-        return CorruptCheckpoint(f"{where}: {reason}.", path=where)
-
-    start = first(40)
-    if start.startswith(LFS_POINTER[:32]):
-        raise _lfs_pointer(where)
-    if len(start) < 8:
-        raise damaged(f"found {size} bytes, expected at least the 8 that a safetensors file begins with")
-    (length,) = struct.unpack("<Q", start[:8])
-    if length > min(MAX_HEADER, size - 8):
-        raise damaged(f"its header claims {length} bytes, expected no more than the file has ({size})")
-    header = json.loads(first(8 + length)[8:].decode("utf-8"))
-    if not isinstance(header, dict):
-        raise damaged(f"its header is {type(header).__name__}, expected a JSON object")
-    header.pop("__metadata__", None)
-    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    spans: list[tuple[int, int]] = []
-    for name, tensor in header.items():
-        try:
-            dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-                raise ValueError
-        except (TypeError, KeyError, ValueError):
-            raise damaged(
-                f"its header does not describe the tensor {name!r}, expected dtype, shape and data_offsets"
-            ) from None
-        if dtype not in DTYPES:
-            raise damaged(f"tensor {name!r} has the dtype {dtype!r}, expected one of {', '.join(DTYPES)}")
-        count = math.prod(shape)
-        if end - begin != count * DTYPES[dtype].itemsize:
-            expected = f"{count * DTYPES[dtype].itemsize} for {dtype}"
-            raise damaged(f"tensor {name!r} of shape {list(shape)} takes {end - begin} bytes, expected {expected}")
-        found[name] = (shape, DTYPES[dtype])
-        spans.append((begin, end))
-    at = 0
-    for begin, end in sorted(spans):
-        if begin != at:
-            raise damaged(f"its tensors overlap or leave gaps: one begins at {begin}, expected {at}")
-        at = end
-    if 8 + length + at != size:
-        raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
-    return found
-
-
-def _lfs_pointer(where: str) -> CorruptCheckpoint:
-    text = f"{where}: this is a git-lfs pointer, not the weights."
-    return CorruptCheckpoint(text, path=where, remedy="Run `git lfs pull`.")
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -227,7 +131,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         with open(path, "rb") as f:
             start = f.read(64)
         if start.startswith(LFS_POINTER):
-            raise _lfs_pointer(str(path))
+            raise lfs_pointer(str(path))
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(b"PK"))
         except Exception as e:  # torch's own text recommends to run the code in the file

@@ -33,7 +33,8 @@ MAY: dict[str, str] = {
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
-    "loading": "errors config hub keys model torch",
+    "tensorfile": "errors hub torch",
+    "loading": "errors config hub keys model tensorfile torch",
     "placement": "errors torch",
     "auto": "errors config registry hub",
     "sentence": "errors hub torch",
@@ -54,7 +55,7 @@ LATER: dict[str, str] = {
     "auto": "loading placement generation torch",
     "sentence": "auto text loading",
     "lock": "saving",
-    "cli": "auto loading lock",
+    "cli": "auto loading lock tensorfile",
 }
 WITHOUT_TORCH = (
     "errors",
