@@ -427,7 +427,8 @@ def _entry(module: str, table: str, model_type: str) -> Any:
 
 
 def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
-    architectures = [str(a) for a in raw.get("architectures") or []]
+    named = raw.get("architectures")
+    architectures = [str(a) for a in named] if isinstance(named, list) else []
     close = nearest(str(model_type), known_types())
     parts = [f"{where}: model_type {model_type!r} is not known."]
     if close:

@@ -176,9 +176,12 @@ def _templates(template: Any) -> dict[str, str]:
 def _upload(folder: str, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
+    from autoload.repository import forget
+
     reject_unknown("push_to_hub", {key: value for key, value in hub.items() if key not in UPLOAD}, UPLOAD)
     api = HfApi(token=hub.get("token"))
     repo = api.create_repo(repo_id, private=hub.get("private"), exist_ok=True).repo_id
+    forget(repo)
     return api.upload_folder(
         repo_id=repo,
         folder_path=folder,
