@@ -78,7 +78,7 @@ class TensorFile:
         storage: Any = self._bytes[begin : begin + size]
         if begin % dtype.itemsize:  # numbers that lie across the boundaries that processors like
             storage = storage.clone()
-        return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)
+        return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
 
 
 def parse_header(first: Callable[[int], bytes], size: int, where: str) -> dict[str, Row]:
