@@ -98,7 +98,10 @@ def parse_header(first: Callable[[int], bytes], size: int, where: str) -> dict[s
     header = json.loads(first(8 + length)[8:].decode("utf-8"))
     if not isinstance(header, dict):
         raise damaged(f"its header is {type(header).__name__}, expected a JSON object")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise damaged(f"its __metadata__ is {str(metadata)[:80]!r}, expected an object of texts")
     found: dict[str, Row] = {}
     spans: list[tuple[int, int]] = []
     for name, tensor in header.items():

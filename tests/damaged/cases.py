@@ -285,6 +285,8 @@ HEADER_DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "offsets-three": lambda h: h[NAME].update(data_offsets=[0, 8, 16]),
     "offsets-float": lambda h: h[NAME].update(data_offsets=[0.0, float(BODY)]),
     "offsets-missing": lambda h: h[NAME].pop("data_offsets"),
+    "metadata-true": lambda h: h.update(__metadata__=True),
+    "metadata-number": lambda h: h.update(__metadata__={"format": 3}),
     "entry-number": lambda h: h.update({NAME: 3}),
     "entry-null": lambda h: h.update({NAME: None}),
     "entry-gone": lambda h: h.pop(NAME),
@@ -309,6 +311,7 @@ def safetensors_cases() -> Iterable[Case]:
     headless = header(lambda h: h.update(other=h.pop("lm_head.weight")))
     yield Case("safetensors-head-renamed", "llama", headless, ("lm_head.weight",), "WeightsError")
     yield Case("safetensors-as-it-was", "bert", twice)
+    yield Case("safetensors-null-metadata", "bert", header(lambda h: h.update(__metadata__=None)))
     yield Case("safetensors-no-metadata", "bert", header(lambda h: h.pop("__metadata__")))
     yield Case("safetensors-more-tensors", "bert", change(name, one_more))
     yield Case("safetensors-padded-header", "bert", change(name, padded))
