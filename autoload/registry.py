@@ -158,6 +158,7 @@ MODELS: dict[str, Row] = {
     "ministral": Row("decoder_windows", "Ministral", LM_STQ),
     "ministral3": Row("decoder_windows", "Ministral3", LM_STQ),
     "mistral": Row("decoder", "Mistral", LM_STQ),
+    "mistral_large4_text": Row("mla_lent", "MistralLarge4Text", "Model"),
     "mixtral": Row("moe", "Mixtral", LM_STQ),
     "mobilebert": Row("mobilebert", "MobileBert", ENCODER + " PreTraining NextSentencePrediction" + TEXT),
     "modernbert": Row("modernbert", "ModernBert", ENCODER),

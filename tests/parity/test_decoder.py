@@ -175,6 +175,11 @@ def test_text_part_of_a_whole_file(model_type: str, tmp_path: Path) -> None:
         ("diffllama", dict(num_key_value_heads=1), "num_key_value_heads"),
         ("molmo2_text", dict(qk_norm_type="other"), "qk_norm_type"),
         ("gemma3n_text", dict(activation_sparsity_pattern=[0.5]), "activation_sparsity_pattern"),
+        ("glm_moe_dsa", dict(num_hidden_layers=2, index_topk_pattern="SF"), "indexer_types"),
+        ("hy_v4", dict(num_hidden_layers=2, indexer_types=["full", "half"]), "indexer_types"),
+        ("mistral_large4_text", dict(num_hidden_layers=2, kv_source_layers=[1, 1]), "kv_source_layers"),
+        ("axk2", dict(n_group=2), "topk_group"),
+        ("dbrx", dict(tie_word_embeddings=True), "tie_word_embeddings"),
     ],
 )
 def test_what_does_not_fit_together(model_type: str, fields: dict, named: str) -> None:
