@@ -85,6 +85,7 @@ from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_altup as _models_decoder_altup
 from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
 from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
@@ -5728,7 +5729,7 @@ class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Gemma3TextConfig
 
-class Gemma3nTextModel(_Loads, _models_decoder_gemma.AltUpModel):
+class Gemma3nTextModel(_Loads, _models_decoder_altup.AltUpModel):
     config: Gemma3nTextConfig
 
 class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):

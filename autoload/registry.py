@@ -98,7 +98,7 @@ MODELS: dict[str, Row] = {
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
-    "gemma3n_text": Row("decoder_gemma", "Gemma3nText", LM),
+    "gemma3n_text": Row("decoder_altup", "Gemma3nText", LM),
     "gemma4_text": Row("decoder_gemma", "Gemma4Text", LM),
     "gemma4_unified_text": Row("decoder_gemma", "Gemma4UnifiedText", LM),
     "glm": Row("decoder_gated", "Glm", LM_ST),
