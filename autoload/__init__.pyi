@@ -88,6 +88,7 @@ from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_altup as _models_decoder_altup
 from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
 from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
@@ -118,6 +119,8 @@ from autoload.models import longformer as _models_longformer
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_indexed as _models_mla_indexed
+from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
@@ -4118,6 +4121,50 @@ class MistralConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class MistralLarge4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    no_rope_layers: Any
+    kv_source_layers: Any
+    final_logit_softcapping: float
+    num_local_experts: int
+
 class MixtralConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5936,7 +5983,7 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
-class AXK2Model(_Loads, _models_moe.Model):
+class AXK2Model(_Loads, _models_mla_indexed.IndexedModel):
     config: AXK2Config
 
 class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
@@ -6293,7 +6340,7 @@ class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: DeepseekV3Config
 
-class DeepseekV32Model(_Loads, _models_moe.Model):
+class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
     config: DeepseekV32Config
 
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
@@ -6608,7 +6655,7 @@ class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Gemma3TextConfig
 
-class Gemma3nTextModel(_Loads, _models_decoder_gemma.AltUpModel):
+class Gemma3nTextModel(_Loads, _models_decoder_altup.AltUpModel):
     config: Gemma3nTextConfig
 
 class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
@@ -6671,7 +6718,7 @@ class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
 class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
     config: GlmImageTextConfig
 
-class GlmMoeDsaModel(_Loads, _models_moe.Model):
+class GlmMoeDsaModel(_Loads, _models_mla_indexed.IndexedModel):
     config: GlmMoeDsaConfig
 
 class GlmMoeDsaForCausalLM(_Loads, _models_moe.CausalLM):
@@ -7201,6 +7248,9 @@ class MistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class MistralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MistralConfig
+
+class MistralLarge4TextModel(_Loads, _models_mla_lent.LendingModel):
+    config: MistralLarge4TextConfig
 
 class MixtralModel(_Loads, _models_moe.Model):
     config: MixtralConfig

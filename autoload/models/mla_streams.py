@@ -20,7 +20,7 @@ from autoload.layers.rope import rotate
 from autoload.model import Variant
 from autoload.models import decoder, mla, moe
 from autoload.models.decoder import GatedMLP, Spec, hidden_act, norm_eps
-from autoload.models.mla_indexed import IndexedAttention, Indexer
+from autoload.models.mla_indexed import IndexedAttention, IndexedModel, Indexer
 from autoload.models.moe import expert_count
 from autoload.models.moe_sigmoid import SharedMLP
 
@@ -161,7 +161,7 @@ def hunyuan(config: Any, spec: Spec, layer_idx: int) -> nn.Module:
     return (ClampedMLP if config.mlp_layer_types[layer_idx] == "sparse" else GatedMLP)(config, spec, layer_idx)
 
 
-class StreamModel(moe.Model):
+class StreamModel(IndexedModel):
     """The embeddings begin as many streams, and a head joins these in the end."""
 
     def __init__(self, config: Any):
