@@ -181,7 +181,9 @@ class _Auto:
             io: "map" maps weights into memory; "read" copies them, for files that may change under a running program.
             disable_mmap: True is `io="read"`.
             trust_remote_code: True is refused; code of repositories does not run.
-            quantization_config, gguf_file: refused, not supported.
+            quantization_config: a configuration of torchao, or the reference's TorchAoConfig: the base model's linear
+                layers are converted once they are read. Such a model is for inference, and is not saved.
+            gguf_file: refused, not supported.
             **overrides: fields of the configuration, or keywords of the model's constructor.
 
         Returns:
@@ -287,6 +289,8 @@ def load_config(
         where, raw = str(path), read_json(path)
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
+    if config_class is not None:
+        raw = _part(raw, config_class.model_type)
     cls = config_class or registry.config_class(_model_type(raw, where), where, raw)
     if config_class is not None and raw.get("model_type", cls.model_type) != cls.model_type:
         logger.warning("%s: a %r model is read as %r, as was asked for.", where, raw["model_type"], cls.model_type)
@@ -298,6 +302,14 @@ def load_config(
     config = named_config(cls, raw, fields, where)
     config._name_or_path = os.fspath(name_or_path)
     return (config, unused) if return_unused_kwargs else config
+
+
+def _part(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
+    """Of a configuration that holds others, the one of the type; else the whole."""
+    if raw.get("model_type") == model_type:
+        return raw
+    parts = [value for value in raw.values() if isinstance(value, dict) and value.get("model_type") == model_type]
+    return parts[0] if parts else raw
 
 
 def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> Any:
@@ -373,9 +385,8 @@ def load_model(
 ) -> Any:
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
     bridge.settle()  # another thread may have been in the middle of importing the reference
-    for name, value in (("quantization_config", quantization_config), ("gguf_file", gguf_file)):
-        if value is not None:
-            raise ArgumentError(f"from_pretrained: {name} is not supported.", name=name)
+    if gguf_file is not None:
+        raise ArgumentError("from_pretrained: gguf_file is not supported.", name="gguf_file")
     if io not in ("map", "read"):
         raise ArgumentError(f"from_pretrained: io is {io!r}, expected 'map' or 'read'.", name="io")
     if strict not in ("head", True, False):
@@ -397,8 +408,9 @@ def load_model(
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
 
-    from autoload import loading, placement  # torch from here on
+    from autoload import loading, placement, quantization  # torch from here on
 
+    recipe = quantization.recipe(quantization_config)
     copied = io == "read" or bool(disable_mmap)
     weights: Any = state_dict
     if files is not None:
@@ -428,6 +440,8 @@ def load_model(
     if getattr(model, "can_generate", lambda: False)() and files is not None:
         _generation_config(model, generation_config, files)
     model.eval()
+    if recipe is not None:
+        quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)
     return (model, report.as_dict()) if output_loading_info else model
 

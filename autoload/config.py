@@ -99,6 +99,7 @@ class ConfigSpec:
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
+    members: Mapping[str, Any] = field(default_factory=dict)  # further attributes of the class
 
 
 class PreTrainedConfig:
@@ -315,6 +316,7 @@ def make_config_class(name: str, model_type: str, spec: ConfigSpec) -> type[PreT
         "__module__": "autoload",
         "__qualname__": name,
         "__doc__": f"Configuration of a `{model_type}` model.",
+        **spec.members,
     }
     return type(name, (PreTrainedConfig,), members)
 

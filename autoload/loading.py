@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -430,9 +431,12 @@ def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingR
 
 def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
     """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
-    variant = getattr(model, "variant", None)
+    variant, config = getattr(model, "variant", None), getattr(model, "config", None)
     prefix = getattr(model, "base_model_prefix", "")
-    matches = match_names(targets, names, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    matches = match_names(targets, names, variant.keys if variant else (), prefix, config)
+    if variant and variant.ignores and matches.unexpected:
+        useless = re.compile(variant.ignores(config))
+        matches.unexpected = [name for name in matches.unexpected if not useless.search(name)]
     for target, source in tied.items():
         piece = matches.pieces.pop(target, None)
         if piece is not None and source in targets:
@@ -449,8 +453,6 @@ def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[st
     """Name after the caller's own renames -> name in the file."""
     if not key_mapping:
         return {name: name for name in names}
-    import re
-
     out = {}
     for name in names:
         new = name
@@ -665,12 +667,25 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
+        if _added(name, absent, targets):
+            continue
         if _is_head(model, name, prefix):
             group = name.split(".", 1)[0]
             if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue
         wrong.append(name)
     return wrong
+
+
+# Parts of layers that look at an encoder; a configuration may add them to a model that was trained without.
+CROSS = frozenset(("crossattention", "ln_cross_attn", "encoder_attn", "encoder_attn_layer_norm"))
+
+
+def _added(name: str, absent: set[str], targets: list[str]) -> bool:
+    """Whether a parameter is part of cross-attention, none of which the file has."""
+    return not CROSS.isdisjoint(name.split(".")) and all(
+        t in absent for t in targets if not CROSS.isdisjoint(t.split("."))
+    )
 
 
 def _announce(report: LoadingReport, model: nn.Module, where: str) -> None:

@@ -32,13 +32,15 @@ class Variant:
     """What tells one model type of a family from another.
 
     `spec` turns a configuration into the family's own settings. `heads` replaces heads of the family by task, `members`
-    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours.
+    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours,
+    `ignores` gives a pattern of names that the Hub's files have and the model has no use for.
     """
 
     spec: Callable[[Any], Any] = lambda config: None
     heads: Mapping[str, type] = field(default_factory=dict)
     members: Mapping[str, Any] = field(default_factory=dict)
     keys: Sequence[Rule] = ()
+    ignores: Callable[[Any], str] | None = None
 
 
 @stands_for("transformers.modeling_utils")
@@ -62,6 +64,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
+    is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
     # What trainers, adapters and pipelines written for the reference look up; nothing here reads these.
     _keys_to_ignore_on_save: ClassVar[Any] = None
@@ -326,8 +329,8 @@ class PreTrainedModel(GenerationMixin, nn.Module):
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """Bytes of parameters, and of buffers."""
-        size = sum(p.nbytes for p in self.parameters())
-        return size + (sum(b.nbytes for b in self.buffers()) if return_buffers else 0)
+        size = sum(map(_stored_bytes, self.parameters()))
+        return size + (sum(map(_stored_bytes, self.buffers())) if return_buffers else 0)
 
     def estimate_tokens(self, input_dict: Mapping[str, Any]) -> int:
         return input_dict[self.main_input_name].numel() if self.main_input_name in input_dict else 0
@@ -366,6 +369,12 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         for tag in [tags] if isinstance(tags, str) else tags:
             if tag not in self.model_tags:
                 self.model_tags.append(tag)
+
+
+def _stored_bytes(x: Tensor) -> int:
+    """What a tensor takes; a quantized one holds several."""
+    parts = getattr(x, "__tensor_flatten__", None)
+    return x.nbytes if parts is None else sum(getattr(x, name).nbytes for name in parts()[0])
 
 
 def finish(output: Any, return_dict: bool | None, config: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoload.errors import ArgumentError, FileError
+from autoload.errors import ArgumentError, FileError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +90,8 @@ def save_model(
     """
     from autoload.keys import unmatch
 
+    if model.is_quantized and state_dict is None:
+        raise WeightsError("save_pretrained: quantized weights are not saved. Save the model that they were made of.")
     spread = getattr(model, "_device_mesh", None) is not None or any(
         hasattr(p, "placements") for p in model.parameters()
     )

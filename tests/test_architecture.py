@@ -37,6 +37,7 @@ MAY: dict[str, str] = {
     "saving": "errors config hub keys torch",
     "loading": "errors config hub keys model notebook torch",
     "placement": "errors torch",
+    "quantization": "errors torch",
     "sharding": "errors torch",
     "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
@@ -53,10 +54,11 @@ LATER: dict[str, str] = {
     "repository": "download",  # only for what is not cached
     "text": "auto registry config configs notebook torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
+    "models": "auto registry",  # of models that hold others
     "loading": "sharding",
     "saving": "sharding",
     "model": "auto saving loading notebook",  # from_pretrained and save_pretrained
-    "auto": "loading placement generation torch",
+    "auto": "loading placement quantization generation torch",
     "sentence": "auto text loading",
     "compat": "errors hub model layers torch",
     "cli": "auto loading",

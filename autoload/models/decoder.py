@@ -34,6 +34,7 @@ from autoload.models.decoder_layer import (  # noqa: F401  (all of them, for the
     head_dim,
     hidden_act,
     layer_kinds,
+    next_token_layers,
     norm_eps,
 )
 from autoload.outputs import BaseModelOutputWithPast
@@ -45,6 +46,7 @@ class Model(PreTrainedModel):
     base_model_prefix = "model"
     _no_split_modules = ["Layer"]
     last_is_normed = True  # the last of the hidden states
+    embed_tokens: nn.Embedding  # unless `embeddings_path` says another name
 
     def __init__(self, config: Any):
         super().__init__(config)

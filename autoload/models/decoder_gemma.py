@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
+from autoload.keys import Prefix
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.norms import RMSNormFP32, UnweightedRMSNorm
@@ -140,7 +141,7 @@ def of_layer(config: Any, layer_idx: int) -> Any:
     own = copy.copy(config)
     overrides = getattr(config, "per_layer_config", None) or {}
     own.__dict__.update({k: v for key, fields in overrides.items() if int(key) == layer_idx for k, v in fields.items()})
-    if config.use_double_wide_mlp and kv_roles(config)[layer_idx] == "borrows":
+    if getattr(config, "use_double_wide_mlp", False) and kv_roles(config)[layer_idx] == "borrows":
         own.intermediate_size = 2 * config.intermediate_size
     return own
 
@@ -240,17 +241,22 @@ class Gemma4Experts(nn.Module):
         return out
 
 
+def rotary_by_kind(config: Any) -> nn.ModuleDict:
+    """Tables for each kind of layer, of the size of its heads."""
+    tables = {}
+    for kind in dict.fromkeys(config.layer_types):
+        rope, own = config.rope_parameters.get(kind), of_layer(config, config.layer_types.index(kind))
+        if rope is None:
+            raise ConfigError(f"rope_parameters.{kind}", rope, "an object with rope_type and its settings")
+        tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings)
+    return nn.ModuleDict(tables)
+
+
 class Gemma4Model(LayerInputModel):
     """Heads may have another size in each kind of layer."""
 
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
-        tables = {}
-        for kind in dict.fromkeys(config.layer_types):
-            rope, own = config.rope_parameters.get(kind), of_layer(config, config.layer_types.index(kind))
-            if rope is None:
-                raise ConfigError(f"rope_parameters.{kind}", rope, "an object with rope_type and its settings")
-            tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings)
-        return nn.ModuleDict(tables)
+        return rotary_by_kind(config)
 
 
 def gemma4(c: Any) -> Spec:
@@ -391,12 +397,20 @@ class AltUpModel(LayerInputModel):
         return self.norm(torch.stack([x[0], *(as_large(project(y), x[0]) for project, y in others)]).mean(0))
 
 
+def borrowed(config: Any) -> str:
+    """Names of the keys and values that the Hub's files have for layers which borrow those of others."""
+    layers = "|".join(str(i) for i, role in enumerate(kv_roles(config)) if role == "borrows")
+    return rf"(?:^|\.)layers\.(?:{layers})\.self_attn\.(?:k_proj|v_proj|k_norm|v_norm)\." if layers else "(?!)"
+
+
 def as_large(x: Tensor, model: Tensor) -> Tensor:
     """x, with the root mean square of another tensor."""
     target = model.pow(2).mean(-1, keepdim=True).sqrt()
     return x * target / x.pow(2).mean(-1, keepdim=True).clamp(min=1e-5).sqrt()
 
 
+# The text part of a file that holds the whole model.
+PART = (Prefix("model.language_model.", "model.", saved=False),)
 VARIANTS = {
     "gemma3n_text": Variant(
         lambda c: Spec(
@@ -411,8 +425,10 @@ VARIANTS = {
             embedding_class=decoder.ScaledEmbedding,
         ),
         heads={"Model": AltUpModel},
+        keys=PART,
+        ignores=borrowed,
     ),
-    "gemma4_text": Variant(gemma4, heads={"Model": Gemma4Model}),
-    "gemma4_unified_text": Variant(gemma4, heads={"Model": Gemma4Model}),
+    "gemma4_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
+    "gemma4_unified_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
 }
 TASKS = decoder.TASKS

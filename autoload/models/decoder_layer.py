@@ -81,6 +81,13 @@ def head_dim(config: Any) -> int:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
+def next_token_layers(config: Any) -> str:
+    """Names of the layers that some files have behind the model's, by which it learnt to guess tokens further ahead."""
+    count = config.num_hidden_layers
+    further = getattr(config, "num_nextn_predict_layers", None) or 1
+    return rf"(?:^|\.)layers\.(?:{'|'.join(str(count + i) for i in range(further))})\."
+
+
 class ScaledEmbedding(nn.Embedding):
     """Multiplies by the root of its width, rounded to the weight's dtype."""
 

@@ -42,10 +42,14 @@ class Model(decoder.Model):
         """The stream after the last layer, and before each; padding is left out."""
         packing = context.packing_of(context.extra["attention_mask"])
         if packing is None:
-            return super().climb(x, context)
+            return self.rise(x, context)
         masks = self.make_masks(None, x, 0, None, None)
-        last, seen = super().climb(packing.pack(x), context.packed(packing, masks))
+        last, seen = self.rise(packing.pack(x), context.packed(packing, masks))
         return packing.unpack(last), [packing.unpack(s) for s in seen]
+
+    def rise(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The same, with or without padding."""
+        return super().climb(x, context)
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None

@@ -67,7 +67,7 @@ class BlockAttention(decoder.Attention):
         if self.indexer is not None:
             chosen = self.indexer(x, *context.rope[self.kind], context)
             chosen = chosen.repeat_interleave(self.heads // chosen.shape[1], 1)
-            allowed = narrowed(explicit(context.masks[self.kind], *chosen.shape[2:], x.device), chosen)
+            allowed = narrowed(explicit(context.masks[self.kind], x.shape[1], chosen.shape[3], x.device), chosen)
             context = replace(context, masks={**context.masks, self.kind: additive(allowed, x.dtype)})
         return super().see(x, context)
 

@@ -20,19 +20,26 @@ from autoload.outputs import (
     Seq2SeqSequenceClassifierOutput,
 )
 
+INPUTS = (
+    *("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
+    *("past_key_values", "inputs_embeds", "decoder_inputs_embeds", "use_cache"),
+)
+
 
 class Head(EncoderDecoder, heads.Head):
     """A model of both sides and something on top of it."""
 
-    def states(self, *args: Any, **kwargs: Any) -> Any:
-        """Hidden states of both sides."""
-        return self.base_model(*args, return_dict=True, **kwargs)
+    def states(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Hidden states of both sides; `inputs` are those of `INPUTS`."""
+        return self.base_model(**dict(zip(INPUTS, inputs, strict=True)), return_dict=True, **kwargs)
 
     @property
     def _tied_weights_keys(self) -> dict[str, str]:
         prefix = self.base_model_prefix
         tied = self.base_model._tied_weights_keys.items()
         return {f"{prefix}.{target}": f"{prefix}.{source}" for target, source in tied}
+
+    output_class: ClassVar[Any]
 
     def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
         return kind(**own, **{name: value for name, value in out.items() if name != "last_hidden_state"})
@@ -41,6 +48,7 @@ class Head(EncoderDecoder, heads.Head):
 class LM(Head):
     """Scores of the target's next token."""
 
+    output_class = Seq2SeqLMOutput
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
 
@@ -98,7 +106,7 @@ class LM(Head):
         )
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
-        return finish(self.hand_on(Seq2SeqLMOutput, out, loss=loss, logits=logits), return_dict, self.config)
+        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class BiasedLM(LM):
@@ -137,6 +145,8 @@ class ClassificationHead(nn.Module):
 class SequenceClassification(Head):
     """A label from the decoder's state at the last end of text; the decoder reads the source, shifted right by one."""
 
+    output_class = Seq2SeqSequenceClassifierOutput
+
     def __init__(self, config: Any):
         super().__init__(config)
         self.classification_head = ClassificationHead(config, config.d_model)
@@ -167,7 +177,7 @@ class SequenceClassification(Head):
         rows = torch.arange(len(input_ids), device=input_ids.device)
         logits = self.classification_head(out.last_hidden_state[rows, self.ends(input_ids)])
         loss = None if labels is None else classification_loss(logits, labels, self.config)
-        result = self.hand_on(Seq2SeqSequenceClassifierOutput, out, loss=loss, logits=logits)
+        result = self.hand_on(self.output_class, out, loss=loss, logits=logits)
         return finish(result, return_dict, self.config)
 
     def ends(self, input_ids: Tensor) -> Tensor:
@@ -182,6 +192,8 @@ class SequenceClassification(Head):
 
 class QuestionAnswering(Head):
     """Where an answer begins and ends in the target."""
+
+    output_class = Seq2SeqQuestionAnsweringModelOutput
 
     def __init__(self, config: Any):
         config.num_labels = 2
@@ -213,7 +225,7 @@ class QuestionAnswering(Head):
         start, end = self.qa_outputs(out.last_hidden_state).unbind(-1)  # (batch, target) each
         loss = span_loss(start, end, start_positions, end_positions) if asked else None  # type: ignore[arg-type]
         result = self.hand_on(
-            Seq2SeqQuestionAnsweringModelOutput,
+            self.output_class,
             out,
             loss=loss,
             start_logits=start.contiguous(),

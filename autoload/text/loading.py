@@ -193,7 +193,11 @@ def fast_from_files(
         rust = read_pipeline(with_json)
     else:
         rust = build_pipeline(cls, files, settings)
-    return assemble(cls, rust, settings, given, verbatim=with_json is not None)
+    tokenizer = assemble(cls, rust, settings, given, verbatim=with_json is not None)
+    if cls.recipe.keep:
+        found = {name: path for name in cls.recipe.files.values() if (path := files.find(name)) is not None}
+        tokenizer._kept = {name: path.read_bytes() for name, path in found.items()}
+    return tokenizer
 
 
 def read_pipeline(path: str) -> Tokenizer:
@@ -403,6 +407,8 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
             f"{cls.__name__} needs a vocabulary: pass {wanted}, or use from_pretrained.", field="vocab_file"
         )
     made = assemble(cls, rust, settings, given, verbatim)
+    if cls.recipe.keep:
+        made._kept = {cls.recipe.files[key]: path.read_bytes() for key, path in paths.items()}
     tokenizer.__setstate__(made.__getstate__())
 
 
