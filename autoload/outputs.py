@@ -661,6 +661,8 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+
+
 class ReformerModelOutput(ModelOutput):
     """`last_hidden_state` (batch, seq, 2 * dim)."""
 

@@ -33,7 +33,6 @@ ENCODER = dict(
 )
 GPT2 = dict(n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 
-T5 = dict(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0.0, pad_token_id=0, eos_token_id=2)
 BART = dict(
     d_model=32,
     encoder_layers=2,
@@ -69,7 +68,6 @@ def write(name: str, directory: Path) -> None:
         "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**bert)),
         "bert_tokens": lambda: t.BertForTokenClassification(t.BertConfig(**bert)),
         "bert_spans": lambda: t.BertForQuestionAnswering(t.BertConfig(**{**bert, "num_labels": 2})),
-        "t5": lambda: t.T5ForConditionalGeneration(t.T5Config(**T5, **target, vocab_size=len(tokenizer))),
         "bart": lambda: t.BartForConditionalGeneration(t.BartConfig(**BART, **ids, **target, forced_eos_token_id=None)),
         "modernbert": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**modern)),
         "bert_words": lambda: t.BertForMaskedLM(t.BertConfig(**bert)),
