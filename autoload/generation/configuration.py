@@ -155,6 +155,11 @@ class GenerationConfig:
         rest = config.update(**kwargs)
         return (config, rest) if return_unused_kwargs else config
 
+    @staticmethod
+    def _get_default_generation_params() -> dict[str, Any]:
+        """What holds for a field that nobody sets; `Seq2SeqTrainer` asks by this name."""
+        return dict(DEFAULTS)
+
     def update(self, defaults_only: bool = False, allow_custom_entries: bool = False, **kwargs: Any) -> dict[str, Any]:
         """Set fields; returns the keywords that are none.
 

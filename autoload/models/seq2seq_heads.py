@@ -105,7 +105,7 @@ class LM(Head):
             **kwargs,
         )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else token_loss(logits, labels)
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
@@ -312,7 +312,7 @@ class DecoderLM(PreTrainedModel):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.get_output_embeddings()(out.last_hidden_state[:, kept])
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else token_loss(logits, labels)
         result = CausalLMOutputWithCrossAttentions(
             loss, logits, out.past_key_values, out.hidden_states, out.attentions, out.cross_attentions
         )
