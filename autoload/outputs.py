@@ -663,6 +663,7 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_attentions: States = None
 
 
+@dataclass
 class ReformerModelOutput(ModelOutput):
     """`last_hidden_state` (batch, seq, 2 * dim)."""
 

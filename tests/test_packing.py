@@ -22,6 +22,7 @@ PADDED = {
     "convbert": "a convolution looks beyond the text's end",
     "deberta": "heads may read what stands at padding",
     "deberta-v2": "heads may read what stands at padding",
+    "ibert": "scales of activations are those of the padded batch",
     "fnet": "a transform over the batch's length",
     "funnel": "pools along the text",
     "layoutlmv3": "the image follows the words",
