@@ -83,10 +83,12 @@ from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
+from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import canine as _models_canine
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_altup as _models_decoder_altup
 from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
 from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
@@ -96,9 +98,11 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
+from autoload.models import fsmt as _models_fsmt
 from autoload.models import funnel as _models_funnel
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
@@ -109,12 +113,17 @@ from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv3 as _models_layoutlmv3
+from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
 from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_indexed as _models_mla_indexed
+from autoload.models import mla_lent as _models_mla_lent
+from autoload.models import mla_shortcut as _models_mla_shortcut
+from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
 from autoload.models import moe as _models_moe
@@ -128,9 +137,13 @@ from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
+from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import reformer as _models_reformer
+from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -139,6 +152,8 @@ from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
+from autoload.models import two_way as _models_two_way
+from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -165,12 +180,15 @@ class _Auto(Generic[_M]):
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -202,12 +220,15 @@ class _Auto(Generic[_M]):
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -255,12 +276,15 @@ class _Loads:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -292,12 +316,15 @@ class _Loads:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -356,6 +383,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
         return_unused_kwargs: Literal[False] = False,
@@ -374,6 +402,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
         return_unused_kwargs: Literal[True],
@@ -399,6 +428,7 @@ class AutoTokenizer:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         use_fast: bool = True,
         trust_remote_code: bool | None = None,
         **settings: Any,
@@ -722,6 +752,48 @@ class AXK1Config(PreTrainedConfig):
     mlp_layer_types: Any
     num_local_experts: int
 
+class AXK2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: Any
+    topk_group: Any
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    layer_types: Any
+    gated_norm_rank: int
+    num_local_experts: int
+
 class BartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -858,6 +930,42 @@ class BigBirdConfig(PreTrainedConfig):
     rescale_embeddings: bool
     block_size: int
     num_random_blocks: int
+
+class BigBirdPegasusConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    attention_type: str
+    block_size: int
+    num_random_blocks: int
+    use_bias: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
 
 class BioGptConfig(PreTrainedConfig):
     use_cache: bool
@@ -1492,6 +1600,49 @@ class DeepseekV3Config(PreTrainedConfig):
     num_local_experts: int
     num_mtp_layers: int
 
+class DeepseekV32Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    num_local_experts: int
+
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1646,6 +1797,36 @@ class ElectraConfig(PreTrainedConfig):
     summary_activation: str
     summary_last_dropout: float
     embedding_size: int
+
+class EmbeddingGemma2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: int
+    hidden_activation: str
+    sliding_window: int
+    layer_types: Any
+    hidden_size_per_layer_input: int
+    embedding_dim: int
+
+class EncoderDecoderConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    pad_token_id: Any
+    decoder_start_token_id: Any
+    is_encoder_decoder: bool
 
 class ErnieConfig(PreTrainedConfig):
     vocab_size: int
@@ -1995,6 +2176,43 @@ class FNetConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_tpu_fourier_optimizations: bool
     tpu_short_seq_length: int
+
+class FSMTConfig(PreTrainedConfig):
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    langs: Any
+    src_vocab_size: int
+    tgt_vocab_size: int
+    max_length: int
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    vocab_size: int
 
 class FunnelConfig(PreTrainedConfig):
     vocab_size: int
@@ -2374,6 +2592,50 @@ class GlmImageTextConfig(PreTrainedConfig):
     vision_vocab_size: int
     attention_bias: bool
     eos_token_id: int
+
+class GlmMoeDsaConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    num_local_experts: int
 
 class GlmOcrTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2918,6 +3180,53 @@ class HYV3Config(PreTrainedConfig):
     output_router_logits: bool
     num_local_experts: int
 
+class HYV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    head_dim: int
+    n_routed_experts: int
+    num_experts_per_tok: int
+    routed_scaling_factor: float
+    mlp_layer_types: Any
+    layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    indexer_types: Any
+    hc_mult: int
+    hc_magnitude: float
+    hc_eps: float
+    learnable_sink_init: float
+    swiglu_limit: float
+    num_local_experts: int
+
 class HyperCLOVAXConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3220,6 +3529,39 @@ class LayoutLMv3Config(PreTrainedConfig):
     patch_size: int
     classifier_dropout: Any
 
+class LEDConfig(PreTrainedConfig):
+    vocab_size: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    classifier_dropout: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    max_encoder_position_embeddings: int
+    max_decoder_position_embeddings: int
+    attention_window: int
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    attention_probs_dropout_prob: float
+    initializer_range: float
+
 class LiltConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3299,6 +3641,43 @@ class Llama4TextConfig(PreTrainedConfig):
     attn_temperature_tuning: bool
     floor_scale: int
     attn_scale: float
+
+class LongcatFlashConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    num_layers: int
+    ffn_hidden_size: int
+    head_dim: int
+    qk_head_dim: Any
+    moe_topk: int
+    n_routed_experts: int
+    output_router_logits: bool
+    zero_expert_num: int
+    expert_ffn_hidden_size: int
+    routed_scaling_factor: float
+    num_local_experts: int
+    num_experts_per_tok: int
+    intermediate_size: int
+    moe_intermediate_size: int
 
 class LongformerConfig(PreTrainedConfig):
     vocab_size: int
@@ -3778,6 +4157,50 @@ class MistralConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class MistralLarge4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    no_rope_layers: Any
+    kv_source_layers: Any
+    final_logit_softcapping: float
+    num_local_experts: int
+
 class MixtralConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4161,6 +4584,33 @@ class NemotronConfig(PreTrainedConfig):
     norm_eps: float
     mlp_bias: bool
 
+class NeoMMEConfig(PreTrainedConfig):
+    vocab_size: int
+    embedding_rank: int
+    hidden_size: int
+    intermediate_size: int
+    hidden_act: str
+    mlp_bias: bool
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    norm_eps: float
+    initializer_range: float
+    attention_dropout: float
+    attention_bias: bool
+    layer_types: Any
+    rope_parameters: Any
+    sliding_window: int
+    residual_multiplier: Any
+    patch_size: int
+    embedding_dim: int
+    pad_token_id: int
+    document_token_id: int
+    image_token_id: int
+    tie_word_embeddings: bool
+
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4319,6 +4769,37 @@ class OpenAIGPTConfig(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
 
+class OpenAIPrivacyFilterConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: Any
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    id2label: Any
+    label2id: Any
+    num_local_experts: int
+    head_dim: int
+    sliding_window: int
+    num_experts_per_tok: int
+    swiglu_alpha: float
+    swiglu_limit: float
+    attention_bias: bool
+    classifier_dropout: float
+    num_experts: int
+
 class OPTConfig(PreTrainedConfig):
     use_cache: bool
     layerdrop: float
@@ -4368,6 +4849,38 @@ class PegasusConfig(PreTrainedConfig):
     forced_eos_token_id: int
     is_decoder: bool
     tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
+class PegasusXConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    forced_eos_token_id: int
+    tie_word_embeddings: bool
+    num_global_tokens: int
+    block_size: int
+    stagger_local_blocks: bool
     num_attention_heads: int
     hidden_size: int
     num_hidden_layers: int
@@ -4728,6 +5241,42 @@ class Qwen3VLTextConfig(PreTrainedConfig):
     attention_dropout: float
     attention_bias: bool
     head_dim: int
+
+class ReformerConfig(PreTrainedConfig):
+    attention_head_size: int
+    attn_layers: Any
+    axial_norm_std: float
+    axial_pos_embds: bool
+    axial_pos_shape: Any
+    axial_pos_embds_dim: Any
+    chunk_size_lm_head: int
+    eos_token_id: int
+    feed_forward_size: int
+    hash_seed: Any
+    hidden_act: str
+    hidden_dropout_prob: float
+    hidden_size: int
+    initializer_range: float
+    is_decoder: bool
+    layer_norm_eps: float
+    local_num_chunks_before: int
+    local_num_chunks_after: int
+    local_attention_probs_dropout_prob: float
+    local_attn_chunk_length: int
+    lsh_attn_chunk_length: int
+    lsh_attention_probs_dropout_prob: float
+    lsh_num_chunks_before: int
+    lsh_num_chunks_after: int
+    max_position_embeddings: int
+    num_attention_heads: int
+    num_buckets: Any
+    num_hashes: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    use_cache: bool
+    classifier_dropout: Any
+    bos_token_id: Any
+    pad_token_id: int
 
 class RemBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -5253,6 +5802,29 @@ class VaultGemmaConfig(PreTrainedConfig):
     final_logit_softcapping: float
     attn_logit_softcapping: float
 
+class ViltConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    modality_type_vocab_size: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    qkv_bias: bool
+    max_image_length: int
+    num_images: int
+
 class VisualBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5588,6 +6160,18 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
+class AXK2Model(_Loads, _models_mla_indexed.IndexedModel):
+    config: AXK2Config
+
+class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: AXK2Config
+
+class AXK2ForSequenceClassification(_Loads, _heads.LastTokenClassification):
+    config: AXK2Config
+
+class AXK2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: AXK2Config
+
 class BartModel(_Loads, _models_bart.Model):
     config: BartConfig
 
@@ -5665,6 +6249,21 @@ class BigBirdForCausalLM(_Loads, _models_big_bird.CausalLM):
 
 class BigBirdForPreTraining(_Loads, _models_big_bird.PreTraining):
     config: BigBirdConfig
+
+class BigBirdPegasusModel(_Loads, _models_bigbird_pegasus.Model):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForCausalLM(_Loads, _models_bigbird_pegasus.DecoderLM):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
+    config: BigBirdPegasusConfig
+
+class BigBirdPegasusForQuestionAnswering(_Loads, _models_seq2seq_heads.QuestionAnswering):
+    config: BigBirdPegasusConfig
 
 class BioGptModel(_Loads, _models_gpt_fairseq.Model):
     config: BioGptConfig
@@ -5918,6 +6517,12 @@ class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: DeepseekV3Config
 
+class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
+    config: DeepseekV32Config
+
+class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV32Config
+
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
 
@@ -5992,6 +6597,12 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
+
+class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
+    config: EmbeddingGemma2TextConfig
+
+class EncoderDecoderModel(_Loads, _models_encoder_decoder.Model):
+    config: EncoderDecoderConfig
 
 class ErnieModel(_Loads, _models_bert.Model):
     config: ErnieConfig
@@ -6158,6 +6769,12 @@ class FNetForPreTraining(_Loads, _models_bert_heads.PreTraining):
 class FNetForNextSentencePrediction(_Loads, _models_bert_heads.NextSentencePrediction):
     config: FNetConfig
 
+class FSMTModel(_Loads, _models_fsmt.FSMTModel):
+    config: FSMTConfig
+
+class FSMTForConditionalGeneration(_Loads, _models_fsmt.FSMTLM):
+    config: FSMTConfig
+
 class FunnelModel(_Loads, _models_funnel.Model):
     config: FunnelConfig
 
@@ -6215,7 +6832,7 @@ class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Gemma3TextConfig
 
-class Gemma3nTextModel(_Loads, _models_decoder_gemma.AltUpModel):
+class Gemma3nTextModel(_Loads, _models_decoder_altup.AltUpModel):
     config: Gemma3nTextConfig
 
 class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
@@ -6277,6 +6894,12 @@ class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
 
 class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
     config: GlmImageTextConfig
+
+class GlmMoeDsaModel(_Loads, _models_mla_indexed.IndexedModel):
+    config: GlmMoeDsaConfig
+
+class GlmMoeDsaForCausalLM(_Loads, _models_moe.CausalLM):
+    config: GlmMoeDsaConfig
 
 class GlmOcrTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
     config: GlmOcrTextConfig
@@ -6458,6 +7081,12 @@ class HYV3Model(_Loads, _models_moe.Model):
 class HYV3ForCausalLM(_Loads, _models_moe.CausalLM):
     config: HYV3Config
 
+class HYV4Model(_Loads, _models_mla_streams.StreamModel):
+    config: HYV4Config
+
+class HYV4ForCausalLM(_Loads, _models_mla_streams.FP32ScoreCausalLM):
+    config: HYV4Config
+
 class HyperCLOVAXModel(_Loads, _models_decoder.Model):
     config: HyperCLOVAXConfig
 
@@ -6557,6 +7186,15 @@ class LayoutLMv3ForTokenClassification(_Loads, _models_layoutlmv3.TokenLabels):
 class LayoutLMv3ForQuestionAnswering(_Loads, _models_layoutlmv3.Answer):
     config: LayoutLMv3Config
 
+class LEDModel(_Loads, _models_led.LEDModel):
+    config: LEDConfig
+
+class LEDForConditionalGeneration(_Loads, _models_led.LEDLM):
+    config: LEDConfig
+
+class LEDForQuestionAnswering(_Loads, _models_led.LEDQuestionAnswering):
+    config: LEDConfig
+
 class LiltModel(_Loads, _models_lilt.Model):
     config: LiltConfig
 
@@ -6589,6 +7227,12 @@ class Llama4TextModel(_Loads, _models_moe.Model):
 
 class Llama4ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Llama4TextConfig
+
+class LongcatFlashModel(_Loads, _models_mla_shortcut.ShortcutModel):
+    config: LongcatFlashConfig
+
+class LongcatFlashForCausalLM(_Loads, _models_moe.CausalLM):
+    config: LongcatFlashConfig
 
 class LongformerModel(_Loads, _models_longformer.LongModel):
     config: LongformerConfig
@@ -6788,6 +7432,9 @@ class MistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class MistralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MistralConfig
 
+class MistralLarge4TextModel(_Loads, _models_mla_lent.LendingModel):
+    config: MistralLarge4TextConfig
+
 class MixtralModel(_Loads, _models_moe.Model):
     config: MixtralConfig
 
@@ -6968,6 +7615,12 @@ class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: NemotronConfig
 
+class NeoMMEModel(_Loads, _models_neomme.Model):
+    config: NeoMMEConfig
+
+class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
+    config: NeoMMEConfig
+
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig
 
@@ -7040,6 +7693,12 @@ class OpenAIGPTLMHeadModel(_Loads, _models_gpt_decoder.CausalLM):
 class OpenAIGPTForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: OpenAIGPTConfig
 
+class OpenAIPrivacyFilterModel(_Loads, _models_two_way.PrivacyModel):
+    config: OpenAIPrivacyFilterConfig
+
+class OpenAIPrivacyFilterForTokenClassification(_Loads, _heads.DecoderTokenClassification):
+    config: OpenAIPrivacyFilterConfig
+
 class OPTModel(_Loads, _models_gpt_fairseq.OPTModel):
     config: OPTConfig
 
@@ -7060,6 +7719,12 @@ class PegasusForConditionalGeneration(_Loads, _models_seq2seq_heads.BiasedLM):
 
 class PegasusForCausalLM(_Loads, _models_bart.DecoderLM):
     config: PegasusConfig
+
+class PegasusXModel(_Loads, _models_pegasus_x.Model):
+    config: PegasusXConfig
+
+class PegasusXForConditionalGeneration(_Loads, _models_seq2seq_heads.LM):
+    config: PegasusXConfig
 
 class PerceiverModel(_Loads, _models_perceiver.Model):
     config: PerceiverConfig
@@ -7207,6 +7872,21 @@ class Qwen3VLMoeTextModel(_Loads, _models_moe_mrope.DeepstackModel):
 
 class Qwen3VLTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Qwen3VLTextConfig
+
+class ReformerModel(_Loads, _models_reformer.Model):
+    config: ReformerConfig
+
+class ReformerModelWithLMHead(_Loads, _models_reformer_heads.CausalLM):
+    config: ReformerConfig
+
+class ReformerForSequenceClassification(_Loads, _models_reformer_heads.Classification):
+    config: ReformerConfig
+
+class ReformerForMaskedLM(_Loads, _models_reformer_heads.MaskedLM):
+    config: ReformerConfig
+
+class ReformerForQuestionAnswering(_Loads, _models_reformer_heads.Answer):
+    config: ReformerConfig
 
 class RemBertModel(_Loads, _models_bert.Model):
     config: RemBertConfig
@@ -7496,6 +8176,12 @@ class VaultGemmaModel(_Loads, _models_decoder.Model):
 class VaultGemmaForCausalLM(_Loads, _models_decoder.CausalLM):
     config: VaultGemmaConfig
 
+class ViltModel(_Loads, _models_vilt.Model):
+    config: ViltConfig
+
+class ViltForQuestionAnswering(_Loads, _models_vilt.VisualAnswer):
+    config: ViltConfig
+
 class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
     config: VisualBertConfig
 
@@ -7670,6 +8356,10 @@ class BigBirdTokenizer(PreTrainedTokenizerBase): ...
 
 BigBirdTokenizerFast = BigBirdTokenizer
 
+class BioGptTokenizer(PreTrainedTokenizerBase): ...
+
+BioGptTokenizerFast = BioGptTokenizer
+
 class BlenderbotSmallTokenizer(PreTrainedTokenizerBase): ...
 
 BlenderbotSmallTokenizerFast = BlenderbotSmallTokenizer
@@ -7765,6 +8455,10 @@ FunnelTokenizerFast = FunnelTokenizer
 class GPT2Tokenizer(PreTrainedTokenizerBase): ...
 
 GPT2TokenizerFast = GPT2Tokenizer
+
+class GPTNeoXJapaneseTokenizer(PreTrainedTokenizerBase): ...
+
+GPTNeoXJapaneseTokenizerFast = GPTNeoXJapaneseTokenizer
 
 class GPTNeoXTokenizer(PreTrainedTokenizerBase): ...
 
@@ -7917,6 +8611,10 @@ ReformerTokenizerFast = ReformerTokenizer
 class RemBertTokenizer(PreTrainedTokenizerBase): ...
 
 RemBertTokenizerFast = RemBertTokenizer
+
+class RoCBertTokenizer(PreTrainedTokenizerBase): ...
+
+RoCBertTokenizerFast = RoCBertTokenizer
 
 class RobertaTokenizer(PreTrainedTokenizerBase): ...
 

@@ -7,13 +7,16 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoload import bridge, registry
 from autoload.config import COMMON
 from autoload.errors import (
+    UNFORESEEN,
     ArgumentError,
+    AutoloadError,
     ConfigError,
     CorruptFile,
     RemoteCodeRefused,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("autoload")
 
-HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "subfolder", "token")
 # Keywords of the reference that ask for what happens here anyway.
 WITHOUT_EFFECT = (
     "_fast_init",
@@ -58,6 +61,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         return_unused_kwargs: bool = False,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
@@ -68,6 +72,7 @@ class AutoConfig:
         Args:
             pretrained_model_name_or_path: a directory, the name of a Hub repository, or a JSON file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             return_unused_kwargs: also return the keywords that are no fields of the configuration.
             trust_remote_code: True is refused; code of repositories does not run.
             code_revision: without effect.
@@ -93,6 +98,7 @@ class AutoConfig:
             token=token,
             revision=revision,
             subfolder=subfolder,
+            lock=lock,
             **overrides,
         )
 
@@ -130,12 +136,15 @@ class _Auto:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device: str | int | torch.device | None = None,
         device_map: str | int | torch.device | dict[str, Any] | None = None,
+        tp_plan: str | None = None,
+        device_mesh: Any = None,
         max_memory: dict[Any, Any] | None = None,
         offload_folder: str | os.PathLike | None = None,
         attn_implementation: str | None = None,
@@ -160,12 +169,15 @@ class _Auto:
             config: a configuration, or where to read one; the model's own if None.
             state_dict: tensors to load in place of a file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             variant: read `model.<variant>.safetensors`.
             use_safetensors: True reads only safetensors, False only pytorch_model.bin; None prefers safetensors.
             dtype: of the weights; "auto" (as None) is the checkpoint's own. `torch_dtype` is its older name.
             device: one device for everything.
             device_map: the same, or a plan over several devices (needs accelerate).
-            max_memory, offload_folder: of that plan.
+            tp_plan: "auto" cuts the matrices of a decoder for all processes that torchrun started.
+            device_mesh: the same on this mesh, or `fully_shard` on its dimension "fsdp"; each process reads its slices.
+            max_memory, offload_folder: of `device_map`.
             attn_implementation: "sdpa", "eager", "flex_attention" or "flash_attention_2".
             experts_implementation: "grouped_mm" or "eager", for models with experts.
             strict: "head" allows a new task head, and names it; True allows nothing to be missing or left over; False
@@ -177,7 +189,9 @@ class _Auto:
             io: "map" maps weights into memory; "read" copies them, for files that may change under a running program.
             disable_mmap: True is `io="read"`.
             trust_remote_code: True is refused; code of repositories does not run.
-            quantization_config, gguf_file: refused, not supported.
+            quantization_config: a configuration of torchao, or the reference's TorchAoConfig: the base model's linear
+                layers are converted once they are read. Such a model is for inference, and is not saved.
+            gguf_file: refused, not supported.
             **overrides: fields of the configuration, or keywords of the model's constructor.
 
         Returns:
@@ -278,11 +292,13 @@ def load_config(
 
         where, raw = os.fspath(name_or_path), read_json(Path(name_or_path))
     else:
-        files = files or open_files(name_or_path, **hub)
+        files = files or open_files(name_or_path, purpose="configuration", **hub)
         path = files.require("config.json", "the configuration")
         where, raw = str(path), read_json(path)
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
+    if config_class is not None:
+        raw = _part(raw, config_class.model_type)
     cls = config_class or registry.config_class(_model_type(raw, where), where, raw)
     if config_class is not None and raw.get("model_type", cls.model_type) != cls.model_type:
         logger.warning("%s: a %r model is read as %r, as was asked for.", where, raw["model_type"], cls.model_type)
@@ -296,6 +312,14 @@ def load_config(
     return (config, unused) if return_unused_kwargs else config
 
 
+def _part(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
+    """Of a configuration that holds others, the one of the type; else the whole."""
+    if raw.get("model_type") == model_type:
+        return raw
+    parts = [value for value in raw.values() if isinstance(value, dict) and value.get("model_type") == model_type]
+    return parts[0] if parts else raw
+
+
 def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> Any:
     """A configuration whose errors name the file."""
     merged = {**raw, **fields}
@@ -305,14 +329,18 @@ def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], wh
     try:
         return cls.from_dict(merged) if hasattr(cls, "from_dict") else cls(**merged)
     except ConfigError as e:
-        if e.where != "config.json":
+        if e.where not in ("config.json", "configuration"):
             raise
         raise ConfigError(e.field, e.got, e.expected, where=where, hint=e.hint) from None
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "spec"):  # a user's own class speaks for itself
+            raise
+        raise ConfigError.of(e, where, cls.__name__) from e
 
 
 def _model_type(raw: Mapping[str, Any], where: str) -> Any:
     """`model_type` of a parsed config.json, inferred from `architectures` when that leaves one possibility."""
-    if raw.get("model_type"):
+    if raw.get("model_type") not in (None, ""):
         return raw["model_type"]
     architectures = raw.get("architectures")
     wanted = [a for a in architectures if isinstance(a, str)] if isinstance(architectures, list) else []
@@ -349,6 +377,8 @@ def load_model(
     torch_dtype: Any = None,
     device: Any = None,
     device_map: Any = None,
+    tp_plan: Any = None,
+    device_mesh: Any = None,
     max_memory: Any = None,
     offload_folder: Any = None,
     strict: Any = "head",
@@ -367,13 +397,15 @@ def load_model(
 ) -> Any:
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
     bridge.settle()  # another thread may have been in the middle of importing the reference
-    for name, value in (("quantization_config", quantization_config), ("gguf_file", gguf_file)):
-        if value is not None:
-            raise ArgumentError(f"from_pretrained: {name} is not supported.", name=name)
+    if gguf_file is not None:
+        raise ArgumentError("from_pretrained: gguf_file is not supported, expected None. Drop it.", name="gguf_file")
     if io not in ("map", "read"):
         raise ArgumentError(f"from_pretrained: io is {io!r}, expected 'map' or 'read'.", name="io")
     if strict not in ("head", True, False):
         raise ArgumentError(f"from_pretrained: strict is {strict!r}, expected 'head', True or False.", name="strict")
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w-]+", variant)):
+        raise ArgumentError(f"from_pretrained: variant is {variant!r}, expected a word such as 'fp16'.", name="variant")
+    _check_renames(key_mapping)
     for key in WITHOUT_EFFECT:
         keywords.pop(key, None)
     hub = {key: keywords.pop(key) for key in HUB_KEYWORDS if key in keywords}
@@ -384,15 +416,18 @@ def load_model(
     where = os.fspath(name_or_path) if name_or_path is not None else "state_dict"
     refuse_remote_code(trust_remote_code, where)
 
-    files = open_files(name_or_path, **hub) if name_or_path is not None else None
+    files = open_files(name_or_path, purpose="model", **hub) if name_or_path is not None else None
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)
+    if files is not None:
+        _refuse_quantized(config, where)
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
 
-    from autoload import loading, placement  # torch from here on
+    from autoload import loading, placement, quantization  # torch from here on
 
+    recipe = quantization.recipe(quantization_config)
     copied = io == "read" or bool(disable_mmap)
     weights: Any = state_dict
     if files is not None:
@@ -400,6 +435,10 @@ def load_model(
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
     model = loading.build_skeleton(cls, config, model_args, options)
+    if tp_plan is not None or device_mesh is not None:
+        if device is not None or device_map is not None:
+            raise ArgumentError("from_pretrained: pass device_map or a device_mesh, not both.", name="device_mesh")
+        device = loading.shard(model, tp_plan, device_mesh, chosen)
     plan = placement.plan(model, device, device_map, chosen, max_memory)
     report = loading.load_weights(
         model,
@@ -418,6 +457,8 @@ def load_model(
     if getattr(model, "can_generate", lambda: False)() and files is not None:
         _generation_config(model, generation_config, files)
     model.eval()
+    if recipe is not None:
+        quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)
     return (model, report.as_dict()) if output_loading_info else model
 
@@ -434,9 +475,33 @@ def _configuration(
         config._name_or_path = where
         return config, keywords
     if config is not None:  # a path or a name
+        if not isinstance(config, (str, os.PathLike)):
+            text = f"from_pretrained: config is {config!r}, expected a configuration, or where to read one."
+            raise ArgumentError(text, name="config")
         files = None
         return load_config(config, config_class=config_class, return_unused_kwargs=True, **keywords)
     return load_config(where, config_class=config_class, files=files, return_unused_kwargs=True, **keywords)
+
+
+def _refuse_quantized(config: Any, where: str) -> None:
+    """Packed numbers and numbers without their scales would load as other values."""
+    for field in ("quantization_config", "compression_config"):
+        if (found := getattr(config, "__dict__", {}).get(field)) is not None:
+            hint = "Quantized weights are not supported. Load a repository with plain ones."
+            raise ConfigError(field, found, "null", where=os.path.join(where, "config.json"), hint=hint)
+
+
+def _check_renames(key_mapping: Any) -> None:
+    """Patterns that are none would fail half way through a load."""
+    expected = "expected an object of pattern -> replacement"
+    if key_mapping is not None and not isinstance(key_mapping, Mapping):
+        raise ArgumentError(f"from_pretrained: key_mapping is {key_mapping!r}, {expected}.", name="key_mapping")
+    for pattern, replacement in (key_mapping or {}).items():
+        try:
+            re.sub(pattern, replacement, "")
+        except (re.error, TypeError) as e:
+            text = f"from_pretrained: key_mapping has {pattern!r}: {replacement!r} ({e}), {expected}."
+            raise ArgumentError(text, name="key_mapping") from None
 
 
 def _kernels(attention: str | None, experts: str | None) -> dict[str, str]:
@@ -511,8 +576,8 @@ def build_model(
     import torch
 
     model = loading.build_skeleton(cls, config, (), options)
-    device = torch.get_default_device()
-    model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # keeps computed tables
+    room, device = loading.parameter_device(), torch.get_default_device()
+    model._apply(lambda t: torch.empty_like(t, device=room) if t.is_meta else t.to(device))  # keeps computed tables
     model = model.to(chosen or torch.get_default_dtype())
     model.init_weights()
     config.dtype = model.dtype

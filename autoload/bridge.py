@@ -13,32 +13,26 @@ keeps it all away; `disable()` takes it back.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import threading
+from _thread import RLock  # threading's, without what else it brings: tokenizers import this module
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
 from typing import Any, TypeVar
 
-logger = logging.getLogger("autoload")
 C = TypeVar("C", bound=type)
 
 
-@dataclass
 class Pair:
     """One of our classes, and where the reference has its counterpart. `bases` are our class's own, once it is joined."""
 
-    ours: type
-    module: str
-    name: str
-    bases: tuple[type, ...] | None = None
+    def __init__(self, ours: type, module: str, name: str):
+        self.ours, self.module, self.name = ours, module, name
+        self.bases: tuple[type, ...] | None = None
 
 
 PAIRS: list[Pair] = []
 _enabled = os.environ.get("AUTOLOAD_BRIDGE", "1") not in ("0", "")
-_lock = threading.RLock()
+_lock = RLock()
 
 
 class Anchor:
@@ -99,7 +93,10 @@ def _join(pair: Pair) -> bool:
     try:
         pair.ours.__bases__ = (*kept, _screen(pair.ours, theirs), theirs)
     except TypeError as e:
-        logger.warning("%s cannot pass for the %s.%s of this release: %s", pair.ours, pair.module, pair.name, e)
+        import logging
+
+        text = "%s cannot pass for the %s.%s of this release: %s"
+        logging.getLogger("autoload").warning(text, pair.ours, pair.module, pair.name, e)
         return True
     pair.bases = own
     return True
@@ -130,7 +127,7 @@ class Hidden:
         raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}")
 
 
-class Watcher(MetaPathFinder):
+class Watcher:
     """Finds no module itself; joins classes when a module of the reference that they wait for has run."""
 
     modules: frozenset[str] = frozenset()

@@ -66,6 +66,7 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
     **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
+    "type_vocab_size": 2**31,
     **dict.fromkeys(
         ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
         2**31,
@@ -99,6 +100,7 @@ class ConfigSpec:
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
+    members: Mapping[str, Any] = field(default_factory=dict)  # further attributes of the class
 
 
 class PreTrainedConfig:
@@ -169,6 +171,14 @@ class PreTrainedConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card, some
+
+        names = "hidden_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size num_labels".split()
+        sizes = {name: getattr(self, name) for name in (*names, "max_position_embeddings") if hasattr(self, name)}
+        facts = {"model_type": self.model_type, "architectures": some(self.architectures or []), **sizes}
+        return card(type(self).__name__, facts, self.to_json_string())
 
     @property
     def name_or_path(self) -> str:
@@ -307,6 +317,7 @@ def make_config_class(name: str, model_type: str, spec: ConfigSpec) -> type[PreT
         "__module__": "autoload",
         "__qualname__": name,
         "__doc__": f"Configuration of a `{model_type}` model.",
+        **spec.members,
     }
     return type(name, (PreTrainedConfig,), members)
 
@@ -395,12 +406,22 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
             raise ConfigError(key, value, "a string")
         elif isinstance(default, (list, tuple)) and not isinstance(value, (list, tuple)):
             raise ConfigError(key, value, "a list")
+    for key in ("architectures", "layer_types"):
+        names = config.__dict__.get(key)
+        if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
+            raise ConfigError(key, names, "a list of names")
     for key, value in config.__dict__.items():
         if isinstance(defaults.get(key), Mapping):  # one size for each part of the model
             continue
         if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)
-            optional_zero = key in ("sliding_window", "attention_chunk_size", "num_hidden_layers", "num_layers")
+            optional_zero = key in (
+                "sliding_window",
+                "attention_chunk_size",
+                "num_hidden_layers",
+                "num_layers",
+                "type_vocab_size",
+            )
             if not (0 if optional_zero else 1) <= number <= SIZES[key]:
                 raise ConfigError(key, number, f"a whole number from 1 to {SIZES[key]}")
         elif isinstance(value, float) and not math.isfinite(value) and "eps" in key:
@@ -507,17 +528,17 @@ def _check_values(config: PreTrainedConfig) -> None:
         if isinstance(groups, int) and heads % groups:
             raise ConfigError("num_key_value_heads", groups, f"a divisor of num_attention_heads ({heads})")
     for key, value in fields.items():
-        if value is None or isinstance(value, bool):
+        if value is None:
+            continue
+        if key.endswith("_token_id"):
+            _check_token_id(config, key, value)
+        if isinstance(value, bool):
             continue
         if ("dropout" in key or key.endswith("_pdrop")) and isinstance(value, (int, float)) and not 0 <= value <= 1:
             raise ConfigError(key, value, "a number from 0 to 1")
         if key.endswith("norm_eps") and not (isinstance(value, (int, float)) and value >= 0):
             raise ConfigError(key, value, "a number of at least 0")
-        if key.endswith("_token_id"):
-            _check_token_id(config, key, value)
     layers, kinds = getattr(config, "num_hidden_layers", None), fields.get("layer_types")
-    if kinds is not None and (not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds)):
-        raise ConfigError("layer_types", kinds, "a list of names")
     if kinds is not None and isinstance(layers, int) and len(kinds) != layers:
         raise ConfigError("layer_types", f"{len(kinds)} entries", f"one for each of the {layers} layers")
 
@@ -528,5 +549,5 @@ def _check_token_id(config: PreTrainedConfig, key: str, value: Any) -> None:
         raise ConfigError(key, value, "a token number, or a list of them")
     vocabulary = config.__dict__.get("vocab_size")
     # Only the padding token is looked up while building; other numbers out of range are common on the Hub and harmless.
-    if key == "pad_token_id" and isinstance(vocabulary, int) and ids and ids[0] >= vocabulary:
+    if key == "pad_token_id" and isinstance(vocabulary, int) and ids and not -vocabulary <= ids[0] < vocabulary:
         raise ConfigError(key, value, f"a number below vocab_size ({vocabulary})")

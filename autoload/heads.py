@@ -58,7 +58,6 @@ def classifier_dropout(config: Any) -> float:
 class CausalLM(Head):
     """Scores of the next token."""
 
-    loss_type = "ForCausalLM"
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
     lm_head: nn.Linear  # unless `output_path` says another name
@@ -130,8 +129,6 @@ class CausalLM(Head):
 class LastTokenClassification(Head):
     """Labels from the last token that is no padding."""
 
-    loss_type = "ForSequenceClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.score = nn.Linear(config.get_text_config().hidden_size, config.num_labels, bias=False)
@@ -184,8 +181,6 @@ class LastTokenClassification(Head):
 class DecoderTokenClassification(Head):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         found = (getattr(config, name, None) for name in ("classifier_dropout", "hidden_dropout"))
@@ -230,8 +225,6 @@ class DecoderTokenClassification(Head):
 
 class DecoderQuestionAnswering(Head):
     """Where an answer begins and ends."""
-
-    loss_type = "ForQuestionAnswering"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -282,6 +275,7 @@ class EncoderHead(Head):
     """Calls its base model; subclasses turn hidden states into scores, and labels into a loss."""
 
     output_class: ClassVar[Any] = SequenceClassifierOutput
+    accumulates: ClassVar[bool] = False  # `loss` takes the number of labels of all batches that a step adds up
 
     def scores(self, out: Any) -> Tensor:
         """Scores from the base model's output, or from what `select` took of it."""
@@ -327,14 +321,13 @@ class EncoderHead(Head):
             **kwargs,
         )
         logits = self.scores(self.select(out, attention_mask))
-        loss = None if labels is None else self.loss(logits, labels, attention_mask)
+        counted = {"num_items": kwargs.get("num_items_in_batch")} if self.accumulates else {}
+        loss = None if labels is None else self.loss(logits, labels, attention_mask, **counted)
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
 class PooledClassification(EncoderHead):
     """Labels from the pooled first token."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -365,7 +358,6 @@ class TwoLayerClassifier(nn.Module):
 class FirstTokenClassification(EncoderHead):
     """Labels from the first token through a two-layer classifier."""
 
-    loss_type = "ForSequenceClassification"
     base_options = {"add_pooling_layer": False}
     classifier_class: ClassVar[Any] = TwoLayerClassifier
 
@@ -380,7 +372,6 @@ class FirstTokenClassification(EncoderHead):
 class TokenClassification(EncoderHead):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
     base_options = {"add_pooling_layer": False}
     output_class = TokenClassifierOutput
 
@@ -399,7 +390,6 @@ class TokenClassification(EncoderHead):
 class QuestionAnswering(Head):
     """Where an answer begins and ends."""
 
-    loss_type = "ForQuestionAnswering"
     base_options = {"add_pooling_layer": False}
 
     def __init__(self, config: Any):
@@ -481,17 +471,15 @@ class MultipleChoice(EncoderHead):
 class MaskedLMHead(EncoderHead):
     """Scores of hidden tokens; what is on top of the base model is the subclass's."""
 
-    loss_type = "ForMaskedLM"
     base_options = {"add_pooling_layer": False}
 
-    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return token_loss(logits, labels)
+    def loss(self, logits: Tensor, labels: Tensor, attention_mask: Tensor | None, num_items: Any = None) -> Tensor:
+        return token_loss(logits, labels, num_items)
 
 
 class EncoderCausalLM(Head):
     """Scores of the next token, from an encoder that looks only backwards (`is_decoder`)."""
 
-    loss_type = "ForCausalLM"
     base_options = {"add_pooling_layer": False}
 
     def __init__(self, config: Any):

@@ -6,11 +6,9 @@ number is drawn but for new heads.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
-import struct
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,37 +19,27 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoload.config import torch_dtype
-from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, WeightsError, reading
+from autoload.errors import (
+    UNFORESEEN,
+    ArgumentError,
+    AutoloadError,
+    ConfigError,
+    CorruptCheckpoint,
+    WeightsError,
+    reading,
+)
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
+from autoload.notebook import card, some
+from autoload.tensorfile import TensorFile, lfs_pointer
 
 logger = logging.getLogger("autoload")
 
 Strict = Literal["head"] | bool
-# dtype names of the safetensors format
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-}
-MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadingReport:
     """Where every parameter of a loaded model came from."""
 
@@ -62,6 +50,26 @@ class LoadingReport:
         default_factory=list
     )  # file's, model's shape
     unwrapped: bool = False  # the names carried the prefix of a training wrapper
+
+    def facts(self) -> dict[str, Any]:
+        """A few lines for people."""
+        counts: dict[str, int] = {}
+        for source in self.sources.values():
+            origin = "tied" if source.startswith("tied to") else os.path.basename(source)
+            counts[origin] = counts.get(origin, 0) + 1
+        return {
+            "parameters": len(self.sources),
+            "from": ", ".join(f"{origin}: {count}" for origin, count in counts.items()),
+            "missing": some(self.missing),
+            "unexpected": some(self.unexpected),
+            "mismatched": some([name for name, *_ in self.mismatched]),
+        }
+
+    def __repr__(self) -> str:
+        return f"LoadingReport({'; '.join(f'{name} {value}' for name, value in self.facts().items() if value)})"
+
+    def _repr_html_(self) -> str:
+        return card("LoadingReport", self.facts(), "\n".join(f"{k}: {v}" for k, v in self.sources.items()))
 
     def as_dict(self) -> dict[str, Any]:
         """The reference's `output_loading_info`."""
@@ -89,105 +97,49 @@ class Weights:
         self.entries: dict[str, Entry] = {}
         self.metadata_dtype: str | None = None
         self._copy = copy
-        self._open: dict[Path, Any] = {}
-        for path in paths:
+        self._open: dict[Path, TensorFile | dict[str, Tensor]] = {}
+        self.paths = list(paths)
+        for path in self.paths:
             entries = self._headers(path)
             for name, entry in entries.items():
-                if weight_map is None or weight_map.get(name) == path:
+                if weight_map is None or weight_map.get(name, path) == path:  # the map decides, where it names a tensor
+                    if name in self.entries:
+                        other = self.entries[name].file.name
+                        text = (
+                            f"{path}: the tensor {name!r} is in {other} too, expected one, or an index that names it."
+                        )
+                        raise CorruptCheckpoint(text, path=str(path))
                     self.entries[name] = entry
         if weight_map is not None:
             for name, path in weight_map.items():
                 if name not in self.entries:
                     raise CorruptCheckpoint(
-                        f"{path}: no tensor {name!r}, although the index says that it is in this file.", path=str(path)
+                        f"{path}: no tensor {name!r}, although the index (model.safetensors.index.json) says that it is "
+                        "in this file.",
+                        path=str(path),
+                        remedy="Download both again (force_download=True), or save the model again.",
                     )
 
     def _headers(self, path: Path) -> dict[str, Entry]:
         if path.suffix == ".safetensors":
-            return {name: Entry(path, shape, dtype) for name, (shape, dtype) in read_header(path).items()}
+            file = self._open[path] = TensorFile(path)
+            return {name: Entry(path, row.shape, row.dtype) for name, row in file.rows.items()}
         tensors = read_pickle(path)
         self._open[path] = tensors
         return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
 
-    def read(self, name: str) -> Tensor:
-        """The tensor; a view of the mapped file unless the checkpoint is to be copied."""
+    def read(self, name: str, part: tuple[slice, ...] | None = None) -> Tensor:
+        """The tensor; a view of the mapped file unless the checkpoint is to be copied. Of a `part` only that is read."""
         path = self.entries[name].file
         with reading(path, "weights file", CorruptCheckpoint):
-            if path.suffix != ".safetensors":
-                tensor = self._open[path][name]
-            else:
-                if path not in self._open:
-                    from safetensors import safe_open
-
-                    self._open[path] = safe_open(path, framework="pt", device="cpu")
-                tensor = self._open[path].get_tensor(name)
+            file = self._open[path]
+            tensor = file.read(name) if isinstance(file, TensorFile) else file[name]
+            tensor = tensor if part is None else tensor[part]  # of a mapped file the rest is never read
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:
         """dtype of the first floating tensor."""
         return next((e.dtype for e in self.entries.values() if e.dtype.is_floating_point), None)
-
-
-def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of each tensor of a safetensors file, checked against the file's size.
-
-    Raises:
-        CorruptCheckpoint: the file is empty, truncated, a git-lfs pointer, or its header does not describe it.
-    """
-    with reading(path, "weights file", CorruptCheckpoint), open(path, "rb") as f:
-
-        def first(count: int) -> bytes:
-            f.seek(0)
-            return f.read(count)
-
-        return parse_header(first, os.path.getsize(path), str(path))
-
-
-def parse_header(
-    first: Callable[[int], bytes], size: int, where: str
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
-
-    def damaged(reason: str) -> CorruptCheckpoint:
-        return CorruptCheckpoint(f"{where}: {reason}. Download it again (force_download=True).", path=where)
-
-    start = first(40)
-    if start.startswith(LFS_POINTER[:32]):
-        text = f"{where}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
-        raise CorruptCheckpoint(text, path=where)
-    if len(start) < 8:
-        raise damaged(f"the file has {size} bytes, too few for a safetensors header")
-    (length,) = struct.unpack("<Q", start[:8])
-    if length > min(MAX_HEADER, size - 8):
-        raise damaged(f"its header claims {length} bytes, but the file has {size}")
-    header = json.loads(first(8 + length)[8:].decode("utf-8"))
-    if not isinstance(header, dict):
-        raise damaged("its header is no JSON object")
-    header.pop("__metadata__", None)
-    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    spans: list[tuple[int, int]] = []
-    for name, tensor in header.items():
-        try:
-            dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-                raise ValueError
-        except (TypeError, KeyError, ValueError):
-            raise damaged(f"its header does not describe the tensor {name!r}") from None
-        if dtype not in DTYPES:
-            raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
-        count = math.prod(shape)
-        if end - begin != count * DTYPES[dtype].itemsize:
-            raise damaged(f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype")
-        found[name] = (shape, DTYPES[dtype])
-        spans.append((begin, end))
-    at = 0
-    for begin, end in sorted(spans):
-        if begin != at:
-            raise damaged("its tensors overlap or leave gaps")
-        at = end
-    if 8 + length + at != size:
-        raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
-    return found
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -196,14 +148,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     Raises:
         CorruptCheckpoint: damaged, no mapping of names to tensors, or it holds objects other than tensors.
     """
-    remedy = "Only plain tensors are read from such files; convert it to safetensors where it was made."
+    remedy = "Convert it to safetensors where it was made; only plain tensors are read from such files."
     with reading(path, "weights file", CorruptCheckpoint):
         with open(path, "rb") as f:
             start = f.read(64)
         if start.startswith(LFS_POINTER):
-            raise CorruptCheckpoint(
-                f"{path}: this is a git-lfs pointer, not the weights. Run `git lfs pull`.", path=str(path)
-            )
+            raise lfs_pointer(str(path))
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(b"PK"))
         except Exception as e:  # torch's own text recommends to run the code in the file
@@ -214,19 +164,38 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
                 else "it holds more than tensors"
             )
             raise CorruptCheckpoint(
-                f"{path}: this weights file cannot be read: {what[:200]}. {remedy}", path=str(path)
+                f"{path}: this weights file cannot be read: {what[:200].rstrip('.')}.", path=str(path), remedy=remedy
             ) from e
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         raise CorruptCheckpoint(
             f"{path}: a trainer's checkpoint with the keys {', '.join(map(str, list(state)[:5]))}, expected names of "
-            "parameters. Save its 'state_dict' alone.",
+            "parameters.",
             path=str(path),
+            remedy="Save its 'state_dict' alone.",
         )
     if not isinstance(state, Mapping) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()
     ):
-        raise CorruptCheckpoint(f"{path}: expected a mapping of names to tensors. {remedy}", path=str(path))
+        text = f"{path}: found {type(state).__name__}, expected a mapping of names to tensors and nothing else."
+        raise CorruptCheckpoint(text, path=str(path), remedy=remedy)
+    if start.startswith(b"PK"):
+        _check_records(path, state.values())
     return dict(state)
+
+
+def _check_records(path: Path, tensors: Iterable[Tensor]) -> None:
+    """Refuse an archive whose records have another size than the tensors say: mapped, these would read beyond."""
+    import zipfile
+
+    with reading(path, "weights file", CorruptCheckpoint), zipfile.ZipFile(path) as archive:
+        records = [row for row in archive.infolist() if "/data/" in row.filename and row.file_size]
+    storages = {storage.data_ptr(): storage.nbytes() for t in tensors if (storage := t.untyped_storage()).nbytes()}
+    found, expected = sorted(row.file_size for row in records), sorted(storages.values())
+    if found != expected or any(row.compress_type != zipfile.ZIP_STORED for row in records):
+        text = (
+            f"{path}: its {len(found)} records hold {sum(found)} bytes, expected {sum(expected)}, stored as they are."
+        )
+        raise CorruptCheckpoint(text, path=str(path))
 
 
 def find_weights(
@@ -256,12 +225,15 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
-        raise CorruptCheckpoint(f"{index}: weight_map must map names of tensors to files.", path=str(index))
+        text = f"{index}: weight_map is {str(weight_map)[:80]!r}, expected names of tensors and their files."
+        raise CorruptCheckpoint(text, path=str(index))
     names = sorted(set(weight_map.values()))
     for name in names:
         confined(name, str(index))
         if not name.endswith((".safetensors", ".bin")):
-            raise CorruptCheckpoint(f"{index}: shard {name!r} is no .safetensors or .bin file.", path=str(index))
+            text = f"{index}: found the shard {name!r}, expected a .safetensors or .bin file."
+            raise CorruptCheckpoint(text, path=str(index))
+    _check_count(index, names)
     paths = {name: files.find(name) for name in names}
     absent = [name for name, path in paths.items() if path is None]
     if absent:
@@ -272,6 +244,16 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     dtype = metadata.get("dtype") if isinstance(metadata, dict) else None
     weights.metadata_dtype = dtype if isinstance(dtype, str) else None
     return weights
+
+
+def _check_count(index: Path, names: list[str]) -> None:
+    """Shards are numbered: an index that leaves one out has lost it."""
+    numbered = [match for name in names if (match := re.search(r"-(\d{5})-of-(\d{5})\b", name))]
+    totals = {int(match[2]) for match in numbered}
+    if len(totals) == 1 and len(numbered) == len(names) < max(totals):
+        lost = sorted({*range(1, max(totals) + 1)} - {int(match[1]) for match in numbered})
+        text = f"{index}: weight_map names {len(names)} shards, expected {max(totals)}: it lacks number {lost[0]}."
+        raise CorruptCheckpoint(text, path=str(index))
 
 
 class Skeleton(TorchFunctionMode):
@@ -299,8 +281,30 @@ def build_skeleton(
     cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
 ) -> Any:
     """The model without weights: its parameters are on the meta device."""
-    with Skeleton():
-        return cls(config, *model_args, **(options or {}))
+    try:
+        with Skeleton():
+            return cls(config, *model_args, **(options or {}))
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "variant"):  # a user's own class speaks for itself
+            raise
+        where = os.path.join(getattr(config, "_name_or_path", ""), "config.json")
+        raise ConfigError.of(e, where, cls.__name__) from e
+
+
+def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:
+    """Cut a skeleton over several processes; returns the device of this one."""
+    from autoload import sharding
+
+    mesh = sharding.mesh_for(tp_plan, device_mesh)
+    sharding.shard(model, mesh, _Putter(model, {}, dtype, None).dtype_of)
+    return next(model.parameters()).device
+
+
+def parameter_device() -> torch.device:
+    """Where parameters come to life just now: accelerate's `init_empty_weights` puts them on the meta device."""
+    probe = nn.Module()
+    probe.register_parameter("room", nn.Parameter(torch.empty(0)))
+    return probe.get_parameter("room").device
 
 
 def load_weights(
@@ -332,6 +336,8 @@ def load_weights(
     Raises:
         WeightsError: the weights do not fit.
     """
+    if isinstance(weights, Weights):
+        where += f" ({weights.paths[0].name if len(weights.paths) == 1 else f'{len(weights.paths)} shards'})"
     targets, tied = dict(_slots(model)), _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
@@ -362,6 +368,7 @@ def load_weights(
         where,
         fits,
         len(names),
+        claimed=isinstance(weights, Weights) and _claims(model),
     )
     put.make_new([*report.missing, *computed])
     report.sources.update(dict.fromkeys(report.missing, "new") | dict.fromkeys(computed, "computed"))
@@ -401,9 +408,12 @@ def _match(
     Files of T5 1.1 and others hold both, with values of their own, whatever the configuration says of ties. Such ones
     leave `tied`, and the model remembers them.
     """
-    variant = getattr(model, "variant", None)
+    variant, config = getattr(model, "variant", None), getattr(model, "config", None)
     prefix = getattr(model, "base_model_prefix", "")
-    matches = match_names(targets, names, variant.keys if variant else (), prefix, getattr(model, "config", None))
+    matches = match_names(targets, names, variant.keys if variant else (), prefix, config)
+    if variant and variant.ignores and matches.unexpected:
+        useless = re.compile(variant.ignores(config))
+        matches.unexpected = [name for name in matches.unexpected if not useless.search(name)]
     for target, source in list(tied.items()):
         piece, other = matches.pieces.pop(target, None), matches.pieces.get(source)
         if piece is not None and other is not None and isinstance(names, Mapping) and weights is not None:
@@ -420,8 +430,8 @@ def _match(
         if target not in matches.pieces and name is not None:
             matches.pieces[target] = Piece((name,))
             matches.unexpected.remove(name)
-    ignores = getattr(model, "ignores", ())
-    matches.unexpected = [n for n in matches.unexpected if n.removeprefix(f"{prefix}.").split(".", 1)[0] not in ignores]
+    passed = getattr(model, "passes_over", ())
+    matches.unexpected = [n for n in matches.unexpected if n.removeprefix(f"{prefix}.").split(".", 1)[0] not in passed]
     return matches
 
 
@@ -436,8 +446,6 @@ def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[st
     """Name after the caller's own renames -> name in the file."""
     if not key_mapping:
         return {name: name for name in names}
-    import re
-
     out = {}
     for name in names:
         new = name
@@ -463,6 +471,15 @@ def _tied(model: nn.Module) -> dict[str, str]:
     return model.tied_weights if isinstance(model, PreTrainedModel) else {}
 
 
+def _part_of(slot: Tensor) -> tuple[slice, ...] | None:
+    """This process's part of a parameter that is cut over several; None for a whole one."""
+    if not hasattr(slot, "placements"):
+        return None
+    from autoload import sharding
+
+    return sharding.own_part(slot)  # type: ignore[arg-type]
+
+
 class _Putter:
     """Puts tensors into the places of a skeleton."""
 
@@ -479,7 +496,7 @@ class _Putter:
             self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
         self.modules = dict(model.named_modules())
 
-    def _dtype(self, target: str, tensor: Tensor) -> torch.dtype:
+    def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
         if not tensor.is_floating_point() or self.dtype is None:
             return tensor.dtype
         if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
@@ -498,6 +515,13 @@ class _Putter:
             found = weights.entries[piece.sources[0]].shape  # known without reading it
             if found != expected:
                 return found, expected
+        slot = self.targets[target]
+        cut = _part_of(slot)
+        if cut is not None and piece.combine is None:
+            source = piece.sources[0]
+            own = weights.read(source, cut) if isinstance(weights, Weights) else weights[source][cut]
+            self.fill(slot, own)
+            return None
         read = weights.read if isinstance(weights, Weights) else weights.__getitem__
         tensors = [read(source) for source in piece.sources]
         if piece.combine is None:
@@ -510,8 +534,21 @@ class _Putter:
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:
             return tuple(tensor.shape), expected
-        self.put(target, tensor.to(device=self._device(target), dtype=self._dtype(target, tensor)))
+        if self.targets[target].is_floating_point() and not tensor.is_floating_point():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            text = f"{where}: {', '.join(piece.sources[:3])} holds {dtype}, expected floating numbers for {target}. "
+            raise WeightsError(f"{text}Convert them, or load a repository with plain weights.", mismatched=[target])
+        if cut is not None:
+            self.fill(slot, tensor[cut])
+        else:
+            self.put(target, tensor.to(device=self._device(target), dtype=self.dtype_of(target, tensor)))
         return None
+
+    def fill(self, slot: Tensor, own: Tensor) -> None:
+        """Put this process's part into a parameter that is cut over several."""
+        from autoload import sharding
+
+        sharding.fill(slot, own)  # type: ignore[arg-type]
 
     def put(self, target: str, tensor: Tensor) -> None:
         path, _, leaf = target.rpartition(".")
@@ -546,8 +583,9 @@ class _Putter:
         names: dict[str, set[str]] = {}
         for target in missing:
             slot = self.targets[target]
-            dtype = self._dtype(target, slot)
-            self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
+            dtype = self.dtype_of(target, slot)
+            if _part_of(slot) is None:
+                self.put(target, torch.zeros(slot.shape, dtype=dtype, device=self._device(target) or "cpu"))
             path, _, leaf = target.rpartition(".")
             names.setdefault(path, set()).add(leaf)
         for path, leaves in names.items():
@@ -569,8 +607,9 @@ def _judge(
     where: str,
     mismatched: set[str],
     count: int,
+    claimed: bool,
 ) -> None:
-    """Raise where the weights do not fit under the rule that was asked for."""
+    """Raise where the weights do not fit under the rule that was asked for; `claimed`: files say they have the head."""
     targets = [name for name, _ in _slots(model)]
     missing = [name for name in report.missing if name not in mismatched]
     bad_shapes = [
@@ -584,18 +623,19 @@ def _judge(
         if all(_is_head(model, name, prefix) for name, *_ in bad_shapes):
             remedy = "Pass num_labels=... of the checkpoint, or ignore_mismatched_sizes=True to make this head new."
         else:
-            remedy = "The configuration does not describe this checkpoint."
+            remedy = "The configuration does not describe this checkpoint. Use the config.json that belongs to it."
         raise WeightsError(f"{where}: shapes differ: {shown}{more}. {remedy}", mismatched=bad_shapes)
-    if targets and count and not report.sources and strict is not False:
+    if targets and not report.sources and strict is not False:
         raise WeightsError(
-            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}; it holds "
-            f"{', '.join(report.unexpected[:4])} ..., expected {', '.join(targets[:4])} ...",
+            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}: found "
+            f"{', '.join(report.unexpected[:4]) or 'nothing'} ..., expected {', '.join(targets[:4])} ... "
+            "Check that config.json and weights are of one model; key_mapping={pattern: replacement} renames tensors.",
             missing=missing,
             unexpected=report.unexpected,
         )
     if strict is False:
         return
-    wrong = missing if strict is True else _backbone(model, missing, targets, prefix)
+    wrong = missing if strict is True else _backbone(model, missing, targets, prefix, claimed)
     if wrong:
         names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise WeightsError(
@@ -617,8 +657,13 @@ def _is_head(model: nn.Module, name: str, prefix: str) -> bool:
     return prefix in model._modules and not name.startswith(prefix + ".")
 
 
-def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str) -> list[str]:
-    """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
+def _claims(model: nn.Module) -> bool:
+    """Whether the configuration says that the files were saved from a model of this very class."""
+    return type(model).__name__ in (getattr(getattr(model, "config", None), "architectures", None) or ())
+
+
+def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str, claimed: bool) -> list[str]:
+    """Missing parameters that are an error: of the backbone, or of a head that is partly there or said to be there."""
     base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
     may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
     absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
@@ -626,12 +671,25 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
         bare = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else name
         if any(bare == part or bare.startswith(part + ".") or name.startswith(part + ".") for part in may_lack):
             continue
-        if _is_head(model, name, prefix):
+        if _added(name, absent, targets):
+            continue
+        if _is_head(model, name, prefix) and not claimed:
             group = name.split(".", 1)[0]
             if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue
         wrong.append(name)
     return wrong
+
+
+# Parts of layers that look at an encoder; a configuration may add them to a model that was trained without.
+CROSS = frozenset(("crossattention", "ln_cross_attn", "encoder_attn", "encoder_attn_layer_norm"))
+
+
+def _added(name: str, absent: set[str], targets: list[str]) -> bool:
+    """Whether a parameter is part of cross-attention, none of which the file has."""
+    return not CROSS.isdisjoint(name.split(".")) and all(
+        t in absent for t in targets if not CROSS.isdisjoint(t.split("."))
+    )
 
 
 def _announce(report: LoadingReport, model: nn.Module, where: str) -> None:

@@ -8,6 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Tasks, as class names end, by which the reference tells losses apart.
+NAMED = (
+    "ForCausalLM ForMaskedLM ForConditionalGeneration ForQuestionAnswering ForTokenClassification "
+    "ForSequenceClassification ForImageClassification ForAudioClassification ForVideoClassification ForCTC"
+).split()
+
+
+def named_loss(class_name: str) -> str | None:
+    """The loss that a class's name says, `ForCausalLM`; None for `GPT2LMHeadModel`, whose labels are counted otherwise."""
+    return next((name for name in NAMED if name in class_name), None)
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, num_items: Any = None, ignore_index: int = -100) -> Tensor:
     """Mean over the labels that count, or their sum over `num_items` when accumulated over several batches."""

@@ -20,7 +20,8 @@ from autoload.generation.generate import GenerationMixin
 from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
-from autoload.losses import causal_lm_loss
+from autoload.losses import causal_lm_loss, named_loss
+from autoload.signatures import spelled_out
 
 if TYPE_CHECKING:
     from autoload.loading import LoadingReport
@@ -31,13 +32,15 @@ class Variant:
     """What tells one model type of a family from another.
 
     `spec` turns a configuration into the family's own settings. `heads` replaces heads of the family by task, `members`
-    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours.
+    sets attributes of the classes (base_model_prefix, say). `keys` says how the Hub's parameter names differ from ours,
+    `ignores` gives a pattern of names that the Hub's files have and the model has no use for.
     """
 
     spec: Callable[[Any], Any] = lambda config: None
     heads: Mapping[str, type] = field(default_factory=dict)
     members: Mapping[str, Any] = field(default_factory=dict)
     keys: Sequence[Rule] = ()
+    ignores: Callable[[Any], str] | None = None
 
 
 @stands_for("transformers.modeling_utils")
@@ -58,12 +61,13 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     computed: ClassVar[tuple[str, ...]] = ()  # endings of names that checkpoints often lack and `init_own` computes
     unsaved: ClassVar[tuple[str, ...]] = ()  # endings of names that are not written
     read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
-    ignores: tuple[str, ...] = ()  # first parts of names that only larger models have a place for
+    passes_over: tuple[str, ...] = ()  # first parts of names that only larger models have a place for
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
     keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     apart: frozenset[str] = frozenset()  # parameters that could be tied, but had values of their own in the file
-    loss_type: ClassVar[str | None] = None
+    loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
+    is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
     # What trainers, adapters and pipelines written for the reference look up; nothing here reads these.
     _keys_to_ignore_on_save: ClassVar[Any] = None
@@ -71,6 +75,12 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     output_modalities: ClassVar[Any] = ("text",)
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        cls.loss_type = named_loss(cls.__name__)
+        if "variant" in vars(cls):  # a class of one model type
+            cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
 
     def __init__(self, config: Any):
         super().__init__()
@@ -326,8 +336,8 @@ class PreTrainedModel(GenerationMixin, nn.Module):
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """Bytes of parameters, and of buffers."""
-        size = sum(p.nbytes for p in self.parameters())
-        return size + (sum(b.nbytes for b in self.buffers()) if return_buffers else 0)
+        size = sum(map(_stored_bytes, self.parameters()))
+        return size + (sum(map(_stored_bytes, self.buffers())) if return_buffers else 0)
 
     def estimate_tokens(self, input_dict: Mapping[str, Any]) -> int:
         return input_dict[self.main_input_name].numel() if self.main_input_name in input_dict else 0
@@ -337,15 +347,41 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         return 6 * self.estimate_tokens(input_dict) * self.num_parameters(exclude_embeddings=exclude_embeddings)
 
     @classmethod
+    def named_inputs(cls) -> tuple[str, ...]:
+        """Inputs of this type that `forward` looks up among its keywords."""
+        return ()
+
+    @classmethod
     def is_custom_code(cls) -> bool:
         """Whether a user wrote this class: its parameters are then none of those that adapters know to rename."""
         return cls.__module__.partition(".")[0] != "autoload"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        report: Any = getattr(self, "loading_report", None)
+        facts = {
+            "loaded from": self.name_or_path,
+            "parameters": f"{self.num_parameters():,}",
+            "memory": f"{self.get_memory_footprint() / 2**20:,.1f} MiB",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": ", ".join(sorted({str(p.device) for p in self.parameters()})),
+            "mode": "training" if self.training else "evaluation",
+            "made new": "" if report is None else report.facts()["missing"],
+        }
+        return card(type(self).__name__, facts, repr(self))
 
     def add_model_tags(self, tags: str | Sequence[str]) -> None:
         """Tags for the model card."""
         for tag in [tags] if isinstance(tags, str) else tags:
             if tag not in self.model_tags:
                 self.model_tags.append(tag)
+
+
+def _stored_bytes(x: Tensor) -> int:
+    """What a tensor takes; a quantized one holds several."""
+    parts = getattr(x, "__tensor_flatten__", None)
+    return x.nbytes if parts is None else sum(getattr(x, name).nbytes for name in parts()[0])
 
 
 def finish(output: Any, return_dict: bool | None, config: Any) -> Any:

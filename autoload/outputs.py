@@ -711,3 +711,52 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+
+
+@dataclass
+class ReformerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, seq, 2 * dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ReformerModelWithLMHeadOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LEDEncoderBaseModelOutput(BaseModelOutput):
+    """LED's encoder; `global_attentions` are the weights of the tokens that see everything."""
+
+    global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqModelOutput(Seq2SeqModelOutput):
+    """Hidden states of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqLMOutput(Seq2SeqLMOutput):
+    """`logits` (batch, target, vocabulary) of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqQuestionAnsweringModelOutput(Seq2SeqQuestionAnsweringModelOutput):
+    """`start_logits` and `end_logits` (batch, target) of LED."""
+
+    encoder_global_attentions: States = None

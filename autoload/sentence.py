@@ -20,7 +20,7 @@ from autoload.hub import Files, confined, open_files
 if TYPE_CHECKING:
     import numpy as np
 
-HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
+HUB = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "token")
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")  # joined in this order
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "Tanh": nn.Tanh,
@@ -205,6 +205,7 @@ class AutoModelForSentenceEmbedding:
         max_length: int | None = None,
         dtype: Any = None,
         device: Any = None,
+        quantization_config: Any = None,
         **keywords: Any,
     ) -> SentenceEmbedding:
         """A model whose `encode` gives vectors of texts.
@@ -214,7 +215,7 @@ class AutoModelForSentenceEmbedding:
             pooling: "mean", "cls", "lasttoken", "max", ...; None takes the repository's, or "mean" for a plain encoder.
             normalize: vectors of length one; None takes the repository's word, or no for a plain encoder.
             max_length: tokens of a text that are looked at; None takes the repository's.
-            dtype, device: see `AutoModel.from_pretrained`.
+            dtype, device, quantization_config: see `AutoModel.from_pretrained`.
             **keywords: for the Hub (`revision`, `token`, `cache_dir`, ...).
 
         Raises:
@@ -226,17 +227,16 @@ class AutoModelForSentenceEmbedding:
 
         for name in keywords:
             if name not in HUB:
-                raise unknown_argument(
-                    "from_pretrained", name, (*HUB, "pooling", "normalize", "max_length", "dtype", "device")
-                )
+                own = ("pooling", "normalize", "max_length", "dtype", "device", "quantization_config")
+                raise unknown_argument("from_pretrained", name, (*HUB, *own))
         name, files = pretrained_model_name_or_path, open_files(pretrained_model_name_or_path, **keywords)
         parts = _read_parts(files)
         if files.commit:
             keywords["revision"] = files.commit  # everything from one commit
         inside = parts["folder"]
-        encoder = AUTO_CLASSES["AutoModel"].from_pretrained(
-            name, subfolder=inside, dtype=dtype, device=device, **keywords
-        )  # type: ignore[attr-defined]
+        encoder = AUTO_CLASSES["AutoModel"].from_pretrained(  # type: ignore[attr-defined]
+            name, subfolder=inside, dtype=dtype, device=device, quantization_config=quantization_config, **keywords
+        )
         tokenizer = AutoTokenizer.from_pretrained(name, subfolder=inside, **keywords)
         chosen = parts["pooling"] if pooling is None else Pooling([pooling] if isinstance(pooling, str) else pooling)
         model = SentenceEmbedding(

@@ -24,37 +24,59 @@ MAY: dict[str, str] = {
     "hubcache": "errors",
     "download": "errors hubcache",
     "repository": "errors hub hubcache",
+    "lock": "errors hub",
     "text": "bridge errors hub",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",
+    "signatures": "",
+    "notebook": "",
     "generation": "errors config hub layers outputs torch",
-    "model": "bridge errors config keys layers losses outputs generation torch",
+    "model": "bridge signatures errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
-    "loading": "errors config hub keys model torch",
+    "tensorfile": "errors hub torch",
+    "loading": "errors config hub keys model notebook tensorfile torch",
     "placement": "errors torch",
+    "quantization": "errors torch",
+    "sharding": "errors torch",
     "auto": "bridge errors config registry hub",
     "sentence": "errors hub torch",
+    "compat": "",
     "cli": "errors registry hub",
     "__main__": "cli",
     "__init__": "",
 }
 # What imports inside functions may add.
 LATER: dict[str, str] = {
-    "config": "auto registry saving hub torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
+    "config": "auto registry saving hub notebook torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
     "keys": "torch",  # where tensors are joined or cut
-    "hub": "repository",  # only for what is no directory
+    "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
-    "text": "auto registry config configs torch",  # torch for return_tensors="pt"
+    "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
     "generation": "auto hub saving registry config",
-    "model": "auto saving loading",  # from_pretrained and save_pretrained
-    "auto": "loading placement generation torch",
+    "models": "auto registry",  # of models that hold others
+    "loading": "sharding",
+    "saving": "repository sharding",
+    "model": "auto saving loading notebook",  # from_pretrained and save_pretrained
+    "auto": "loading placement quantization generation torch",
     "sentence": "auto text loading",
-    "cli": "auto loading",
+    "compat": "errors hub model layers torch",
+    "lock": "saving",
+    "cli": "auto loading lock tensorfile",
 }
-WITHOUT_TORCH = ("bridge", "errors", "configs", "registry", "hub", "hubcache", "download", "repository")  # in functions neither
+WITHOUT_TORCH = (
+    "bridge",
+    "errors",
+    "configs",
+    "registry",
+    "hub",
+    "hubcache",
+    "download",
+    "repository",
+    "lock",
+)  # in functions neither
 HUB_CLIENTS = {"repository", "download", "hubcache", "saving", "text/saving"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -85,7 +85,7 @@ def test_tokenizer(checkpoint: Path) -> None:
 # What loading a tokenizer.json and encoding a text imports of this package: no more than this, since each costs a
 # tenth of a millisecond or more, and the bare Rust object takes 20.
 PATH = """
-    autoload autoload.errors autoload.hub autoload.text autoload.text.auto autoload.text.base autoload.text.classes
+    autoload autoload.bridge autoload.errors autoload.hub autoload.text autoload.text.auto autoload.text.base autoload.text.classes
     autoload.text.conversation autoload.text.encoding autoload.text.fast autoload.text.legacy autoload.text.loading
     autoload.text.model_types autoload.text.overrides autoload.text.saving autoload.text.settings autoload.text.specials
     autoload.text.templates autoload.text.unsupported
@@ -121,7 +121,7 @@ print([name for name in opened if name.startswith({str(checkpoint)!r})])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    names = ["tokenizer_config.json", "config.json"]
+    names = ["tokenizer_config.json", "config.json", "tokenizer.json"]
     assert done.stdout.strip() == str([str(checkpoint / name) for name in names])
 
 

@@ -22,6 +22,7 @@ PADDED = {
     "convbert": "a convolution looks beyond the text's end",
     "deberta": "heads may read what stands at padding",
     "deberta-v2": "heads may read what stands at padding",
+    "ibert": "scales of activations are those of the padded batch",
     "fnet": "a transform over the batch's length",
     "funnel": "pools along the text",
     "layoutlmv3": "the image follows the words",
@@ -38,6 +39,9 @@ PADDED = {
     "yoso": "hashes of the batch's length",
 }
 DECODERS = ("modernbert-decoder",)
+FAMILIES = (
+    "bert bert_kin nomic_bert modernbert eurobert two_way layoutlm layoutlmv3 lilt canine visual_bert xlnet".split()
+)
 
 
 def first_cases() -> list[Case]:
@@ -45,20 +49,7 @@ def first_cases() -> list[Case]:
     cases: dict[str, Case] = {}
     for case in all_cases():
         row = registry.MODELS[case.model_type]
-        families = (
-            "bert",
-            "bert_kin",
-            "nomic_bert",
-            "modernbert",
-            "eurobert",
-            "layoutlm",
-            "layoutlmv3",
-            "lilt",
-            "canine",
-            "visual_bert",
-            "xlnet",
-        )
-        reads = ("MaskedLM" in row.tasks or row.family in families) and "Seq2SeqLM" not in row.tasks
+        reads = ("MaskedLM" in row.tasks or row.family in FAMILIES) and "Seq2SeqLM" not in row.tasks
         if reads and case.model_type not in DECODERS:
             cases.setdefault(case.model_type, case)
     return list(cases.values())

@@ -21,25 +21,9 @@ GEMMA4_ROPE = {
 }
 
 
-def gemma3n_layers(c: PreTrainedConfig) -> None:
-    """A size and a sparsity for each layer."""
-    count = c.num_hidden_layers
-    if not isinstance(c.intermediate_size, list):
-        c.intermediate_size = [c.intermediate_size] * count
-    if c.activation_sparsity_pattern is None:
-        sparse = 10 if count > 10 else 0
-        c.activation_sparsity_pattern = [0.95] * sparse + [0.0] * (count - sparse)
-    for field in ("intermediate_size", "activation_sparsity_pattern"):
-        if len(getattr(c, field)) != count:
-            raise ConfigError(field, getattr(c, field), f"one number for each of the {count} layers")
-    every(c, 5)
-
-
 def gemma4_layers(c: PreTrainedConfig) -> None:
     """Layers that see everything have larger heads; the last layer is one of them."""
-    every(c, 6)
-    if c.layer_types:
-        c.layer_types = [*c.layer_types[:-1], "full_attention"]
+    end_full(c, 6)
     if c.use_bidirectional_attention == "all":
         c.is_causal = False
     if c.rope_parameters is None:
@@ -48,42 +32,40 @@ def gemma4_layers(c: PreTrainedConfig) -> None:
     kv_heads = c.__dict__.pop("num_global_key_value_heads", None)
     if kv_heads is not None and c.attention_k_eq_v:
         own["num_key_value_heads"] = kv_heads
+    widen(c, own)
+
+
+def end_full(c: PreTrainedConfig, period: int) -> None:
+    """Each `period`-th layer sees everything, and so does the last, whatever the file says."""
+    every(c, period)
+    if c.layer_types:
+        c.layer_types = [*c.layer_types[:-1], "full_attention"]
+
+
+def widen(c: PreTrainedConfig, own: dict) -> None:
+    """The fields of the layers that see everything, unless the file has some for each layer."""
     given = c.__dict__.get("per_layer_config")
     if given is None:
         given = {i: own for i, kind in enumerate(c.layer_types) if kind == "full_attention"}
     c.per_layer_config = numbered(given)
 
 
+def cached_window(c: PreTrainedConfig) -> int | None:
+    """What a cache keeps for layers with a window: in both directions, the window is that of both sides together."""
+    return c.sliding_window // 2 + 1 if c.use_bidirectional_attention == "all" else c.sliding_window
+
+
 def numbered(layers: dict) -> dict[str, dict]:
     """Layer numbers of equal length, as config.json has them."""
+    if not isinstance(layers, dict) or not all(
+        str(key).isdigit() and isinstance(fields, dict) for key, fields in layers.items()
+    ):
+        raise ConfigError("per_layer_config", layers, "an object that maps numbers of layers to their fields")
     digits = max((len(str(int(key))) for key in layers), default=1)
     return {str(int(key)).zfill(digits): dict(fields) for key, fields in layers.items()}
 
 
 CONFIGS = {
-    "gemma3n_text": ConfigSpec(
-        COMMON
-        | dict(
-            vocab_size=262400,
-            hidden_size=2048,
-            intermediate_size=16384,
-            num_hidden_layers=35,
-            num_key_value_heads=2,
-            max_position_embeddings=32768,
-            final_logit_softcapping=30.0,
-            vocab_size_per_layer_input=262144,
-            hidden_size_per_layer_input=256,
-            altup_active_idx=0,
-            altup_coef_clip=120.0,
-            altup_correct_scale=True,
-            altup_num_inputs=4,
-            num_kv_shared_layers=15,
-            laurel_rank=64,
-            activation_sparsity_pattern=None,
-        ),
-        complete=gemma3n_layers,
-        theta={"full_attention": 1e6, "sliding_attention": 1e4},
-    ),
     "gemma4_text": ConfigSpec(
         GEMMA4
         | dict(
@@ -94,11 +76,13 @@ CONFIGS = {
             top_k_experts=None,
             moe_intermediate_size=None,
         ),
+        members={"cached_window": property(cached_window)},
         complete=gemma4_layers,
         theta={},
     ),
     "gemma4_unified_text": ConfigSpec(
         GEMMA4 | dict(max_position_embeddings=262144, sliding_window=1024, use_bidirectional_attention="vision"),
+        members={"cached_window": property(cached_window)},
         complete=gemma4_layers,
         theta={},
     ),

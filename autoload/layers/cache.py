@@ -289,7 +289,7 @@ def layer_count(config: Any) -> int:
 
 def layer_windows(config: Any) -> list[int | None]:
     """For each layer, the number of tokens it can see at most, or None."""
-    window = getattr(config, "sliding_window", None)
+    window = getattr(config, "cached_window", getattr(config, "sliding_window", None))
     chunk = getattr(config, "attention_chunk_size", None)
     kinds = getattr(config, "layer_types", None)
     if kinds is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +70,20 @@ class Layer(nn.Module):
         if size % heads:
             side = "decoder" if crosses else "encoder"
             raise ConfigError(f"{side}_attention_heads", heads, f"a divisor of d_model ({size})")
-        self.self_attn = SeparateAttention(size, heads, layer_idx, dropout=config.attention_dropout)
+        self.self_attn = self.make_attention(config, heads, layer_idx)
         self.self_attn_layer_norm = nn.LayerNorm(size)
         self.crosses = crosses
         if crosses:
-            self.encoder_attn = SeparateAttention(size, heads, layer_idx, cross=True, dropout=config.attention_dropout)
+            self.encoder_attn = self.make_attention(config, heads, layer_idx, cross=True)
             self.encoder_attn_layer_norm = nn.LayerNorm(size)
         self.fc1 = nn.Linear(size, inner)
         self.fc2 = nn.Linear(inner, size)
         self.final_layer_norm = nn.LayerNorm(size)
         self.activation_fn = Activation(config.activation_function)
         self.dropout, self.activation_dropout = nn.Dropout(config.dropout), nn.Dropout(config.activation_dropout)
+
+    def make_attention(self, config: Any, heads: int, layer_idx: int, cross: bool = False) -> nn.Module:
+        return SeparateAttention(config.d_model, heads, layer_idx, cross=cross, dropout=config.attention_dropout)
 
     def mlp(self, x: Tensor) -> Tensor:
         return self.dropout(self.fc2(self.activation_dropout(self.activation_fn(self.fc1(x)))))
@@ -103,7 +106,7 @@ class PreNormLayer(Layer):
 
 
 def embedding_scale(config: Any) -> float:
-    return config.d_model**0.5 if config.scale_embedding else 1.0
+    return config.d_model**0.5 if getattr(config, "scale_embedding", False) else 1.0
 
 
 def make_table(config: Any, spec: Spec, count: int) -> nn.Module:
@@ -115,19 +118,24 @@ def make_table(config: Any, spec: Spec, count: int) -> nn.Module:
 class Side(seq2seq.Stack):
     """The parameters of either side."""
 
+    layer_class: ClassVar[type | None] = None  # unless the Spec's will do
+
     def __init__(self, config: Any, spec: Spec, count: int, heads: int, inner: int, crosses: bool):
         super().__init__(config)
         size = config.d_model
         self.embed_tokens = make_table(config, spec, self.vocabulary(config))
-        self.embed_positions = spec.positions(config)
+        self.embed_positions = self.make_positions(config, spec)
         self.scale = 1.0 if spec.scaled_table else embedding_scale(config)
         self.padded_from = spec.padded_from
         self.layernorm_embedding = nn.LayerNorm(size) if spec.embedding_norm else nn.Identity()
-        layer = PreNormLayer if spec.pre_norm else Layer
+        layer = self.layer_class or (PreNormLayer if spec.pre_norm else Layer)
         self.layers = nn.ModuleList(layer(config, heads, inner, i, crosses) for i in range(count))
         self.layer_norm = nn.LayerNorm(size) if spec.pre_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self._no_split_modules = [layer.__name__]
+
+    def make_positions(self, config: Any, spec: Spec) -> nn.Module:
+        return spec.positions(config)
 
     def vocabulary(self, config: Any) -> int:
         """Number of this side's tokens."""

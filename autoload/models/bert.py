@@ -99,7 +99,7 @@ class Embeddings(nn.Module):
         if self.token_type_embeddings is None:
             return x
         if token_type_ids is None:
-            return x + self.token_type_embeddings.weight[0]
+            token_type_ids = torch.zeros(1, 1, dtype=torch.int64, device=x.device)  # read by a call, as hooks expect
         return x + self.token_type_embeddings(token_type_ids)
 
     def place(self, x: Tensor, position_ids: Tensor, **inputs: Tensor | None) -> Tensor:
@@ -343,7 +343,8 @@ class Model(PreTrainedModel):
             extra=inputs,
         )
         x = self.begin(x, context, past)
-        packing = context.packing_of(attention_mask) if self.packs else None
+        packs = self.packs and not self.training  # dropout draws its random numbers for padding too
+        packing = context.packing_of(attention_mask) if packs else None
         if packing is not None:
             x, context = packing.pack(x), context.packed(packing, {"full": Mask()})
         seen = []
@@ -368,6 +369,10 @@ class Model(PreTrainedModel):
         if not self.pools:
             return BaseModelOutputWithPastAndCrossAttentions(**kept)
         return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=pooled, **kept)
+
+    @classmethod
+    def named_inputs(cls) -> tuple[str, ...]:
+        return cls.variant.spec(cls.config_class()).inputs
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         self.encoder = (spec.encoder or Encoder)(config, spec)

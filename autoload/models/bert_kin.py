@@ -50,7 +50,9 @@ class ErnieEmbeddings(Embeddings):
         if not self.asks:
             return x
         task = inputs["task_type_ids"]
-        return x + (self.task_type_embeddings.weight[0] if task is None else self.task_type_embeddings(task))
+        if task is None:
+            task = torch.zeros(1, 1, dtype=torch.int64, device=x.device)
+        return x + self.task_type_embeddings(task)
 
 
 class MegatronAttention(Attention):

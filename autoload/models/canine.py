@@ -53,8 +53,9 @@ class CharacterEmbeddings(nn.Module):
         x = inputs_embeds if input_ids is None else self.embed(input_ids)
         assert x is not None
         places = torch.arange(x.shape[1], device=x.device)[None] if position_ids is None else position_ids
-        types = self.token_type_embeddings.weight[0] if token_type_ids is None else None
-        x = x + (self.token_type_embeddings(token_type_ids) if types is None else types)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros(1, 1, dtype=torch.int64, device=x.device)
+        x = x + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(x + self.char_position_embeddings(places)))
 
 

@@ -353,8 +353,6 @@ def head_dropout(config: Any) -> nn.Dropout:
 class SequenceClassification(EncoderHead):
     """DeBERTa's labels. Without a `problem_type`, labels may be shares of the classes."""
 
-    loss_type = "ForSequenceClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.pooler = ContextPooler(config)

@@ -19,6 +19,7 @@ from autoload.layers.norms import LayerNormFP32, RMSNormFP32, ZeroCentredRMSNorm
 from autoload.layers.rope import Rotary
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models.decoder_layer import (  # noqa: F401  (all of them, for the families that build on this one)
+    TENSOR_PLAN,
     Attention,
     FusedAttention,
     FusedGatedMLP,
@@ -33,6 +34,7 @@ from autoload.models.decoder_layer import (  # noqa: F401  (all of them, for the
     head_dim,
     hidden_act,
     layer_kinds,
+    next_token_layers,
     norm_eps,
 )
 from autoload.outputs import BaseModelOutputWithPast
@@ -44,6 +46,7 @@ class Model(PreTrainedModel):
     base_model_prefix = "model"
     _no_split_modules = ["Layer"]
     last_is_normed = True  # the last of the hidden states
+    embed_tokens: nn.Embedding  # unless `embeddings_path` says another name
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -53,6 +56,12 @@ class Model(PreTrainedModel):
         self.make_layers(config, spec)
         self.make_final_norm(spec.norm(config.hidden_size, norm_eps(config)))
         self.rotary_emb = self.make_rotary(config, spec)
+
+    def tensor_plan(self) -> dict[str, str]:
+        """How the layers can be cut over several processes; nothing where heads look at each other or parts are others'."""
+        layers: Any = self.layers
+        plain = all(type(layer.self_attn) is Attention and type(layer.mlp) is GatedMLP for layer in layers)
+        return TENSOR_PLAN if plain and self.spec.qk_norm != "full" else {}
 
     def make_layers(self, config: Any, spec: Spec) -> None:
         layer = spec.layer or Layer

@@ -50,6 +50,16 @@ class Spec:
     window: int | None = None  # where it is not the configuration's `sliding_window`
 
 
+# How tensor parallelism cuts the matrices of a layer: by their outputs, or by their inputs.
+TENSOR_PLAN = {
+    **dict.fromkeys((f"layers.*.self_attn.{name}_proj" for name in "qkv"), "columns"),
+    "layers.*.self_attn.o_proj": "rows",
+    "layers.*.mlp.gate_proj": "columns",
+    "layers.*.mlp.up_proj": "columns",
+    "layers.*.mlp.down_proj": "rows",
+}
+
+
 def layer_kinds(config: Any) -> list[str]:
     """What each layer can see: the configuration's `layer_types`, or its window for all, or everything."""
     kinds = getattr(config, "layer_types", None)
@@ -69,6 +79,13 @@ def norm_eps(config: Any) -> float:
 
 def head_dim(config: Any) -> int:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def next_token_layers(config: Any) -> str:
+    """Names of the layers that some files have behind the model's, by which it learnt to guess tokens further ahead."""
+    count = config.num_hidden_layers
+    further = getattr(config, "num_nextn_predict_layers", None) or 1
+    return rf"(?:^|\.)layers\.(?:{'|'.join(str(count + i) for i in range(further))})\."
 
 
 class ScaledEmbedding(nn.Embedding):

@@ -237,7 +237,7 @@ VARIANTS = {
     ),
     "glm4v_text": Variant(lambda c: glm(True), heads={"Model": PairedAxisModel}),
     "glm_image_text": Variant(lambda c: glm(c.attention_bias, False), heads={"Model": GlmImageModel}),
-    "glm_ocr_text": Variant(lambda c: glm(False), heads={"Model": PairedAxisModel}),
+    "glm_ocr_text": Variant(lambda c: glm(False), heads={"Model": PairedAxisModel}, ignores=decoder.next_token_layers),
     "cosmos3_edge_text": Variant(
         lambda c: Spec(mlp=NumberedMLP, qkv_bias=c.attention_bias, o_bias=c.attention_bias, mlp_bias=c.mlp_bias),
         heads={"Model": DeepstackModel},

@@ -169,8 +169,6 @@ class MaskedLM(MaskedLMHead):
 class SequenceClassification(EncoderHead):
     """DistilBERT's labels, from the first token."""
 
-    loss_type = "ForSequenceClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.pre_classifier = nn.Linear(config.dim, config.dim)

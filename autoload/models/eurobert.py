@@ -42,10 +42,14 @@ class Model(decoder.Model):
         """The stream after the last layer, and before each; padding is left out."""
         packing = context.packing_of(context.extra["attention_mask"])
         if packing is None:
-            return super().climb(x, context)
+            return self.rise(x, context)
         masks = self.make_masks(None, x, 0, None, None)
-        last, seen = super().climb(packing.pack(x), context.packed(packing, masks))
+        last, seen = self.rise(packing.pack(x), context.packed(packing, masks))
         return packing.unpack(last), [packing.unpack(s) for s in seen]
+
+    def rise(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The same, with or without padding."""
+        return super().climb(x, context)
 
     def make_masks(
         self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Tensor | None
@@ -86,6 +90,7 @@ class MaskedLM(MaskedLMHead):
     """EuroBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head"
 
@@ -119,6 +124,7 @@ class UltraMaskedLM(MaskedLMHead):
     """UltraBERT's hidden tokens."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "head.decoder"
 
@@ -151,6 +157,7 @@ class EsmcMaskedLM(MaskedLMHead):
     """ESM C's hidden residues; nothing is tied."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "lm_head.decoder"
 
@@ -164,8 +171,6 @@ class EsmcMaskedLM(MaskedLMHead):
 
 class Classification(EncoderHead):
     """EuroBERT's labels: from the first token, from the mean, or the mean of all tokens' ("late")."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -187,8 +192,6 @@ class Classification(EncoderHead):
 
 class UltraClassification(EncoderHead):
     """UltraBERT's labels, from the first token or the mean."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)

@@ -5,7 +5,7 @@ Dai et al. 2020 (arXiv:2006.03236).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -258,7 +258,7 @@ class Model(PreTrainedModel):
             first = seen[config.block_sizes[0]]
             x = self.spread(x, first.shape[1]) + first
             seen.append(x)
-            context.extra["places"] = places
+            context = replace(context, extra={"places": places})
             for layer in self.decoder.layers:
                 x = self.run(layer, (x, x), context)  # type: ignore[arg-type]
                 seen.append(x)
@@ -278,7 +278,8 @@ class Model(PreTrainedModel):
                 if pooling and step == (1 if config.pool_q_only else 0):
                     keys, pooled, mask = encoder.halve(keys), pooled + 1, encoder.halve_mask(mask)
                 looked_at = x if config.pool_q_only else asking
-                context.extra["places"] = Places(queries, keys, pooled, mask, places.types)
+                # A context of its own: gradient checkpointing comes back to it.
+                context = replace(context, extra={"places": Places(queries, keys, pooled, mask, places.types)})
                 x = self.run(layer, (asking, looked_at), context)  # type: ignore[arg-type]
                 seen.append(x)
             if pooling and len(keys) > len(queries):  # a block of one layer
@@ -340,7 +341,6 @@ class MaskedLM(heads.MaskedLMHead):
 class Classification(heads.EncoderHead):
     """Labels from the first token; pooled tokens are enough."""
 
-    loss_type = "ForSequenceClassification"
     base_options = {"spreads": False}
 
     def __init__(self, config: Any):
@@ -368,7 +368,6 @@ class Choice(heads.MultipleChoice):
 class TokenLabels(heads.EncoderHead):
     """A label for each token."""
 
-    loss_type = "ForTokenClassification"
     output_class = heads.TokenClassifierOutput
 
     def __init__(self, config: Any):

@@ -196,8 +196,6 @@ class ImageModel(Model):
 class MeanClassification(heads.Head):
     """Labels from the mean over a sequence of pixels."""
 
-    loss_type = "ForImageClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)

@@ -236,8 +236,6 @@ class Answer(QuestionAnswering):
 class TokenLabels(Head):
     """A label for each word; patches have none."""
 
-    loss_type = "ForTokenClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)

@@ -41,6 +41,42 @@ class Scope:
     weights: list[Tensor] | None  # of the tokens that see everything, when they are asked for
 
 
+def make_scope(mask: Tensor | None, wide: Tensor | None, x: Tensor, period: int, shows: bool) -> Scope:
+    """Who sees what, from the masks of padding and of tokens that see everything, (batch, seq) each.
+
+    Args:
+        mask: 0 at padding.
+        wide: 1 at tokens that see everything.
+        x: (batch, seq, dim).
+        period: see `Scope`.
+        shows: whether the weights are asked for.
+    """
+    everything = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    real = everything if mask is None else mask > 0
+    seeing = (~everything if wide is None else wide > 0) & real
+    if mask is not None:
+        seeing = seeing | (mask > 1)  # both masks in one, as the first release had them
+    counts = seeing.sum(1)
+    slots = int(counts.max())
+    places = (~seeing).int().argsort(dim=1, stable=True)[:, :slots]
+    filled = torch.arange(slots, device=x.device) < counts[:, None]
+    return Scope(real, real & ~seeing, seeing, places, filled, period, [] if shows else None)
+
+
+def spread_windows(config: Any) -> None:
+    """One window for each layer, in place.
+
+    Raises:
+        ConfigError: they do not fit the layers, or are odd.
+    """
+    if isinstance(config.attention_window, int):
+        config.attention_window = [config.attention_window] * config.num_hidden_layers
+    windows = config.attention_window
+    if len(windows) != config.num_hidden_layers or any(window % 2 or window < 2 for window in windows):
+        expected = f"even numbers, one for each of the {config.num_hidden_layers} layers"
+        raise ConfigError("attention_window", windows, expected)
+
+
 class LongSelfAttention(SelfAttention):
     """Windowed attention, with projections of their own for the tokens that see everything."""
 
@@ -148,18 +184,8 @@ class LongEncoder(Encoder):
         self.period = max(config.attention_window)
 
     def begin(self, x: Tensor, context: Context, past: int) -> Tensor:
-        everything = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        mask, wide = context.extra["attention_mask"], context.extra["global_attention_mask"]
-        real = everything if mask is None else mask > 0
-        seeing = (~everything if wide is None else wide > 0) & real
-        if mask is not None:
-            seeing = seeing | (mask > 1)  # both masks in one, as the first release had them
-        counts = seeing.sum(1)
-        slots = int(counts.max())
-        places = (~seeing).int().argsort(dim=1, stable=True)[:, :slots]
-        filled = torch.arange(slots, device=x.device) < counts[:, None]
-        shown = None if context.attentions is None else []
-        context.extra["scope"] = Scope(real, real & ~seeing, seeing, places, filled, self.period, shown)
+        masks = context.extra["attention_mask"], context.extra["global_attention_mask"]
+        context.extra["scope"] = make_scope(*masks, x, self.period, context.attentions is not None)
         return x
 
 
@@ -167,12 +193,7 @@ class LongModel(Model):
     """Longformer without a head; `global_attention_mask` (batch, seq) is 1 at tokens that see everything."""
 
     def __init__(self, config: Any, add_pooling_layer: bool = True):
-        if isinstance(config.attention_window, int):
-            config.attention_window = [config.attention_window] * config.num_hidden_layers
-        windows = config.attention_window
-        if len(windows) != config.num_hidden_layers or any(window % 2 or window < 2 for window in windows):
-            expected = f"even numbers, one for each of the {config.num_hidden_layers} layers"
-            raise ConfigError("attention_window", windows, expected)
+        spread_windows(config)
         super().__init__(config, add_pooling_layer)
 
     def make_output(self, kept: dict[str, Any], pooled: Tensor | None, context: Context) -> Any:

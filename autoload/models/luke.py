@@ -167,7 +167,6 @@ class EntityPredictions(nn.Module):
 class MaskedLM(heads.Head):
     """Hidden words and hidden entities."""
 
-    loss_type = "ForMaskedLM"
     output_path = "lm_head.decoder"
     further_outputs = ("entity_hidden_states",)
 

@@ -44,11 +44,18 @@ class LatentAttention(decoder.Attention):
     def queries(self, x: Tensor) -> Tensor:
         return self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if self.narrow else self.q_proj(x)
 
+    def norm_latent(self, latent: Tensor) -> Tensor:
+        return self.kv_a_layernorm(latent)
+
     def see(self, x: Tensor, context: Context) -> Tensor:
-        q = self.queries(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, seq, plain + turning)
+        return self.gather(self.queries(x), x, context)
+
+    def gather(self, q: Tensor, x: Tensor, context: Context) -> Tensor:
+        """What queries (batch, seq, heads * (plain + turning)) find in the stream x; (batch, seq, heads * value)."""
+        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, seq, plain + turning)
         q_plain, q_turning = q.split([self.plain, self.turning], -1)
         latent, k_turning = self.kv_a_proj_with_mqa(x)[:, None].split([self.rank, self.turning], -1)
-        latent = self.kv_a_layernorm(latent)  # (batch, 1, seq, rank)
+        latent = self.norm_latent(latent)  # (batch, 1, seq, rank)
         q_turning, k_turning = self.place(q_turning, k_turning, context)
         if context.cache is not None:
             latent, k_turning = context.cache.update(latent, k_turning, self.layer_idx)
@@ -126,9 +133,8 @@ class MiniCPM3CausalLM(decoder.CausalLM):
 
 def latent(c: Any, **settings: Any) -> Spec:
     """What all have in common."""
-    settings = dict(interleaved=getattr(c, "rope_interleave", False)) | settings
+    settings = dict(attention=LatentAttention, interleaved=getattr(c, "rope_interleave", False)) | settings
     return Spec(
-        attention=LatentAttention,
         qkv_bias=c.attention_bias,
         o_bias=c.attention_bias,
         scale=score_scale(c),
@@ -138,12 +144,16 @@ def latent(c: Any, **settings: Any) -> Spec:
 
 DENSE = {"Model": decoder.Model, "CausalLM": decoder.CausalLM}
 VARIANTS = {
-    "deepseek_v3": Variant(lambda c: latent(c, mlp=after_first), members=FP32, keys=moe.SEPARATE),
+    "deepseek_v3": Variant(
+        lambda c: latent(c, mlp=after_first), members=FP32, keys=moe.SEPARATE, ignores=decoder.next_token_layers
+    ),
     "deepseek_v2": Variant(
         lambda c: latent(c, mlp=softmax_after_first, mlp_bias=c.mlp_bias, interleaved=True, rope_fp32=True),
         keys=moe.SEPARATE,
     ),
-    "glm4_moe_lite": Variant(lambda c: latent(c, mlp=by_kind), members=FP32, keys=moe.SEPARATE),
+    "glm4_moe_lite": Variant(
+        lambda c: latent(c, mlp=by_kind), members=FP32, keys=moe.SEPARATE, ignores=decoder.next_token_layers
+    ),
     "axk1": Variant(
         lambda c: latent(c, mlp=normed_by_kind),
         members=FP32,

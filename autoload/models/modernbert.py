@@ -248,6 +248,7 @@ class MaskedLM(MaskedLMHead):
     """ModernBERT's hidden tokens; with `sparse_prediction`, labels limit the scores to the tokens that count."""
 
     base_options = {}
+    accumulates = True
     output_class = MaskedLMOutput
     output_path = "decoder"
 
@@ -267,7 +268,7 @@ class MaskedLM(MaskedLMHead):
         labels = labels.flatten()
         counts = labels != self.config.sparse_pred_ignore_index
         logits = self.decoder(self.head(out.last_hidden_state.flatten(0, 1)[counts]))  # (labels, vocabulary)
-        loss = self.loss(logits, labels[counts], None)
+        loss = self.loss(logits, labels[counts], None, kwargs.get("num_items_in_batch"))
         return finish(MaskedLMOutput(loss, logits, out.hidden_states, out.attentions), return_dict, self.config)
 
     def scores(self, out: Any) -> Tensor:
@@ -283,8 +284,6 @@ def average(hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
 
 class Classification(EncoderHead):
     """ModernBERT's labels, from the first token or the mean."""
-
-    loss_type = "ForSequenceClassification"
 
     def __init__(self, config: Any):
         super().__init__(config)

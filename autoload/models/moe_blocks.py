@@ -46,7 +46,9 @@ class BlockIndex(nn.Module):
         later = torch.arange(count, device=x.device) > positions[:, None, :, None]  # (batch or 1, 1, queries, keys)
         scores = (rotate(q, cos, sin).float() @ k.float().transpose(2, 3)).masked_fill(later, float("-inf"))
         scores = F.pad(scores, (0, -count % self.size), value=float("-inf")).unflatten(-1, (-1, self.size)).amax(-1)
-        near = positions[..., None] // self.size - torch.arange(self.near, device=x.device)  # (batch or 1, queries, near)
+        near = positions[..., None] // self.size - torch.arange(
+            self.near, device=x.device
+        )  # (batch or 1, queries, near)
         near = near.clamp(min=0)[:, None].expand(*scores.shape[:3], -1)
         scores = scores.scatter(-1, near, float("inf"))  # (batch, heads, queries, blocks)
         best = scores.topk(min(self.picks, scores.shape[-1]), -1).indices
@@ -65,7 +67,7 @@ class BlockAttention(decoder.Attention):
         if self.indexer is not None:
             chosen = self.indexer(x, *context.rope[self.kind], context)
             chosen = chosen.repeat_interleave(self.heads // chosen.shape[1], 1)
-            allowed = narrowed(explicit(context.masks[self.kind], *chosen.shape[2:], x.device), chosen)
+            allowed = narrowed(explicit(context.masks[self.kind], x.shape[1], chosen.shape[3], x.device), chosen)
             context = replace(context, masks={**context.masks, self.kind: additive(allowed, x.dtype)})
         return super().see(x, context)
 

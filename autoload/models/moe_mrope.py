@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoload.model import Variant
 from autoload.models import decoder_mrope, moe
-from autoload.models.decoder import Spec
+from autoload.models.decoder import Spec, next_token_layers
 from autoload.models.moe_sigmoid import FP32, after_first
 
 
@@ -25,6 +25,7 @@ VARIANTS = {
         lambda c: Spec(mlp=after_first, qkv_bias=c.attention_bias),
         heads={"Model": AxisModel},
         members=FP32,
+        ignores=next_token_layers,
     ),
 }
 TASKS = moe.TASKS

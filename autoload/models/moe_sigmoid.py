@@ -294,6 +294,7 @@ VARIANTS = {
         lambda c: Spec(mlp=after_first, qk_norm="head" if c.use_qk_norm else None, qkv_bias=c.attention_bias),
         members=FP32,
         keys=moe.SEPARATE,
+        ignores=decoder.next_token_layers,
     ),
     "dots1": Variant(
         lambda c: Spec(mlp=after_first, qk_norm="head", qkv_bias=c.attention_bias, o_bias=c.attention_bias),
@@ -320,6 +321,7 @@ VARIANTS = {
             Rename("mlp.expert_bias", "mlp.e_score_correction_bias"),
             Rename("mlp.shared_mlp", "mlp.shared_experts"),
         ),
+        ignores=decoder.next_token_layers,
     ),
     "afmoe": Variant(
         afmoe,

@@ -224,7 +224,7 @@ class HeunMultiplier(torch.autograd.Function):
         return (-probabilities * grad).scatter_add(-1, chosen, grad), None, None, None, None
 
 
-def mix_one(scores: Tensor, left: Tensor, noise: float, training: bool) -> tuple[Tensor, Tensor]:
+def mix_one(scores: Tensor, left: Tensor, noise: float, training: bool, draws: int = 1) -> tuple[Tensor, Tensor]:
     """One round of SparseMixer: a weight and an expert.
 
     Args:
@@ -232,6 +232,7 @@ def mix_one(scores: Tensor, left: Tensor, noise: float, training: bool) -> tuple
         left: the same, -inf at experts that are taken.
         noise: experts whose score is further than that below the best do not take part.
         training: sample among them; else take the best.
+        draws: how often the numbers for the midpoint are drawn; the last count.
     """
     best, top = left.max(-1, keepdim=True)
     far = (best - left) / scores.abs().clamp(min=best) > 2 * noise
@@ -242,7 +243,8 @@ def mix_one(scores: Tensor, left: Tensor, noise: float, training: bool) -> tuple
     chosen = (near - torch.empty_like(near).exponential_().log()).argmax(-1, keepdim=True)  # Gumbel
     weight = probabilities.gather(-1, chosen)
     likeliest = probabilities.argmax(-1, keepdim=True)
-    whole = (chosen == likeliest) | (torch.rand_like(weight) > 0.75)
+    midpoint = [torch.rand_like(weight) for _ in range(draws)][-1]
+    whole = (chosen == likeliest) | (midpoint > 0.75)
     factor = (0.3333 + 0.6667 * whole).to(weight.dtype)
     return HeunMultiplier.apply(scores, weight, chosen, probabilities, factor), chosen  # type: ignore[return-value]
 
@@ -252,30 +254,30 @@ class MixerRouter(moe.Router):
 
     def __init__(self, config: Any):
         super().__init__(config)
-        self.noise, self.input_noise = config.router_jitter_noise, config.input_jitter_noise
+        self.noise = config.router_jitter_noise
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = nn.functional.linear(self.shake(x), self.weight)
+        logits = nn.functional.linear(x, self.weight)
         first, one = mix_one(logits, logits, self.noise, self.training)
-        second, two = mix_one(logits, logits.scatter(-1, one, float("-inf")), self.noise, self.training)
+        # Two draws, so that a seed gives the choices that it gives in the reference.
+        second, two = mix_one(logits, logits.scatter(-1, one, float("-inf")), self.noise, self.training, draws=2)
         return logits, torch.cat([first, second], -1), torch.cat([one, two], -1)
-
-    def shake(self, x: Tensor) -> Tensor:
-        if self.training and self.input_noise > 0:
-            return x * torch.empty_like(x).uniform_(1.0 - self.input_noise, 1.0 + self.input_noise)
-        return x
 
 
 class MixerMLP(Routed):
-    """Phi's experts."""
+    """Phi's experts, which shake their inputs twice in training."""
 
     def __init__(self, config: Any, spec: Spec, layer_idx: int = 0):
         super().__init__()
+        self.noise = config.input_jitter_noise
         self.router = MixerRouter(config)
         self.experts = moe.make_experts(config)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        return self.route(self.router.shake(x).flatten(0, -2), self.router, self.experts, context).view_as(x)
+        if self.training and self.noise > 0:
+            for _ in range(2):
+                x = x * torch.empty_like(x).uniform_(1.0 - self.noise, 1.0 + self.noise)
+        return self.route(x.flatten(0, -2), self.router, self.experts, context).view_as(x)
 
 
 class PhiModel(moe.Model):

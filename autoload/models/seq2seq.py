@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.attention import Context, Mask, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
-from autoload.layers.packing import Packing
 from autoload.model import PreTrainedModel, finish
 from autoload.outputs import (
     BaseModelOutput,
@@ -124,11 +123,13 @@ class Encoder(Stack):
         """
         x = self.lookup(input_ids, inputs_embeds)
         context = self.context(None, output_attentions, output_hidden_states, extra=self.extra(kwargs))
-        plain = self.packs and context.kernel == "sdpa" and context.attentions is None
-        context.packing = packing = Packing.of(attention_mask) if plain else None
+        packs = self.packs and not self.training  # dropout draws its random numbers for padding too
+        packing = context.packing_of(attention_mask) if packs else None
         context.masks = self.make_masks(attention_mask if packing is None else None, x)
         x = self.embed(x, input_ids, 0)
-        x, seen = self.run_layers(x if packing is None else packing.pack(x), context)
+        if packing is not None:
+            x, context = packing.pack(x), context.packed(packing, context.masks)
+        x, seen = self.run_layers(x, context)
         if packing is not None:
             x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         attentions = tuple(context.attentions) if context.attentions is not None else None

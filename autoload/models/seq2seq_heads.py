@@ -77,6 +77,10 @@ class LM(Head):
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
         return self.get_output_embeddings()(hidden)
 
+    def loss(self, logits: Tensor, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+        """Of the scores of all tokens; `inputs` are the further ones."""
+        return token_loss(logits, labels)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -106,7 +110,7 @@ class LM(Head):
             **kwargs,
         )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else self.loss(logits, labels, kwargs)
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
@@ -146,7 +150,6 @@ class ClassificationHead(nn.Module):
 class SequenceClassification(Head):
     """A label from the decoder's state at the last end of text; the decoder reads the source, shifted right by one."""
 
-    loss_type = "ForSequenceClassification"
     output_class = Seq2SeqSequenceClassifierOutput
 
     def __init__(self, config: Any):
@@ -195,7 +198,6 @@ class SequenceClassification(Head):
 class QuestionAnswering(Head):
     """Where an answer begins and ends in the target."""
 
-    loss_type = "ForQuestionAnswering"
     output_class = Seq2SeqQuestionAnsweringModelOutput
 
     def __init__(self, config: Any):
@@ -257,7 +259,6 @@ class DecoderWrapper(PreTrainedModel):
 class DecoderLM(PreTrainedModel):
     """Scores of the next token, by the decoder alone; the labels are not shifted."""
 
-    loss_type = "ForCausalLM"
     output_path: ClassVar[str] = "lm_head"
     decoder_class: ClassVar[type]
 
@@ -316,7 +317,7 @@ class DecoderLM(PreTrainedModel):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.get_output_embeddings()(out.last_hidden_state[:, kept])
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else token_loss(logits, labels)
         result = CausalLMOutputWithCrossAttentions(
             loss, logits, out.past_key_values, out.hidden_states, out.attentions, out.cross_attentions
         )

@@ -71,8 +71,6 @@ class SpanHead(Head):
 class QuestionAnswering(SpanHead):
     """Where the answer to one question begins and ends."""
 
-    loss_type = "ForQuestionAnswering"
-
     def forward(
         self,
         input_ids: Tensor | None = None,

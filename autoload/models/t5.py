@@ -225,7 +225,7 @@ class EncoderModel(PreTrainedModel):
     base_model_prefix = "transformer"
     embeddings_path = "shared"
     encoder_class: ClassVar[type] = Encoder
-    ignores = ("decoder", "lm_head")
+    passes_over = ("decoder", "lm_head")
     marks_config: ClassVar[bool] = True  # that there is no decoder
 
     def __init__(self, config: Any, spec: Any = None):
@@ -304,9 +304,8 @@ class SequenceClassification(seq2seq_heads.SequenceClassification):
 class TokenClassification(heads.Head):
     """A label for each token of the source, by the encoder alone."""
 
-    loss_type = "ForTokenClassification"
     base_model_prefix = "transformer"
-    ignores = EncoderModel.ignores
+    passes_over = EncoderModel.passes_over
     marks_config: ClassVar[bool] = True
 
     def __init__(self, config: Any):

@@ -243,7 +243,7 @@ class EncoderModel(PreTrainedModel):
     """Hidden states of the source, by the encoder alone."""
 
     embeddings_path = "encoder.embed_tokens"
-    ignores = ("decoder", "lm_head")
+    passes_over = ("decoder", "lm_head")
 
     def __init__(self, config: Any):
         config = copy.deepcopy(config)  # it is another model's too
@@ -299,6 +299,9 @@ class LM(seq2seq_heads.LM):
         decoder.set_input_embeddings(resized(decoder.get_input_embeddings(), count))
         self.config.encoder.vocab_size = self.config.decoder.vocab_size = count
 
+    def loss(self, logits: Tensor, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+        return token_loss(logits, labels, inputs.get("num_items_in_batch"))
+
     def score(self, hidden: Tensor) -> Tensor:
         logits, cap = self.lm_head(hidden), self.config.decoder.final_logit_softcapping
         return logits if cap is None else torch.tanh(logits / cap) * cap
@@ -320,7 +323,6 @@ class ClassificationHead(nn.Module):
 class TokenClassification(heads.Head):
     """A label for each token of the target, which is the source shifted right by one; or by the encoder alone."""
 
-    loss_type = "ForTokenClassification"
     output_class: ClassVar[Any] = TokenClassifierOutput
 
     def __init__(self, config: Any):
@@ -332,7 +334,7 @@ class TokenClassification(heads.Head):
             super().make_base(config)
             self.base_model.denoises = True
         else:
-            self.model, self.ignores = EncoderModel(config), EncoderModel.ignores
+            self.model, self.passes_over = EncoderModel(config), EncoderModel.passes_over
 
     @property
     def ties_weights(self) -> bool:
@@ -379,7 +381,6 @@ class TokenClassification(heads.Head):
 class SequenceClassification(TokenClassification):
     """A label from what stands where the last token that is no padding is read."""
 
-    loss_type = "ForSequenceClassification"
     output_class = SequenceClassifierOutput
     last_tokens = heads.LastTokenClassification.last_tokens
 

@@ -37,7 +37,8 @@ class VisualBertEmbeddings(Embeddings):
             return x
         if types is None:
             types = torch.ones(visual.shape[:2], dtype=torch.long, device=x.device)
-        regions = self.visual_projection(visual) + self.visual_position_embeddings.weight[0]
+        first = torch.zeros(1, 1, dtype=torch.int64, device=x.device)
+        regions = self.visual_projection(visual) + self.visual_position_embeddings(first)
         if alignment is not None:
             regions = regions + self.where_words_are(alignment, visual.shape[1])
         return torch.cat([x, regions + self.visual_token_type_embeddings(types)], 1)

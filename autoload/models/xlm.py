@@ -211,8 +211,6 @@ class LMHead(MaskedLMHead):
 class Classification(EncoderHead):
     """Labels from a summary of the text."""
 
-    loss_type = "ForSequenceClassification"
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.sequence_summary = Summary(config)

@@ -355,6 +355,19 @@ class PreTrainedTokenizerBase(SpecialTokens, Conversations, Saving, OldNames):
             f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
 
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        facts = {
+            "loaded from": self.name_or_path,
+            "tokens": f"{self.vocab_size:,} and {len(self) - self.vocab_size:,} added",
+            "model_max_length": self.model_max_length if self.model_max_length < UNLIMITED else "no limit",
+            "padding, truncation": f"{self.padding_side}, {self.truncation_side}",
+            "inputs": ", ".join(self.model_input_names),
+            **self.special_tokens_map,
+        }
+        return card(type(self).__name__, facts)
+
 
 def _integers(ids: Any) -> list[int]:
     try:

@@ -28,6 +28,7 @@ class Recipe(NamedTuple):
     fixed: bool = False  # add_bos_token and add_eos_token never change the template
     lstrip_mask: bool = False  # the mask token takes the space before it
     strip_named: bool = False  # named tokens take the white space around them
+    keep: bool = False  # a save writes the vocabulary files too: the reference reads no tokenizer.json of this class
     names: list[str] = PLAIN
     side: str = "right"
     pad_type: int = 0
@@ -168,18 +169,27 @@ RECIPES: dict[str, Recipe] = {
     "BertGenerationTokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens={**SENTENCE, **_tokens(pad="<pad>", sep="<::::>")},
         fixed=True,
     ),
     "BertJapaneseTokenizer": BERT._replace(
         build="pipelines:bert_japanese",
+        keep=True,
         names=PLAIN,
         defaults={"do_lower_case": False, "word_tokenizer_type": "basic", "subword_tokenizer_type": "wordpiece"},
     ),
     "BertTokenizer": BERT,
     "BertweetTokenizer": PHOBERT._replace(base="autoload.text.subwords:BertweetTokenizer"),
     "BigBirdTokenizer": BIG_BIRD,
+    "BioGptTokenizer": Recipe(
+        files=VOCAB_MERGES,
+        tokens={**SENTENCE, **_tokens(sep="</s>", pad="<pad>")},
+        single="sep $A",
+        pair="sep $A sep $B",
+        base="autoload.text.subwords:BioGptTokenizer",
+    ),
     "BlenderbotSmallTokenizer": Recipe(
         files=VOCAB_MERGES,
         tokens=_tokens(bos="__start__", eos="__end__", unk="__unk__", pad="__null__"),
@@ -292,10 +302,17 @@ RECIPES: dict[str, Recipe] = {
     ),
     "GemmaTokenizer": GEMMA,
     "GPT2Tokenizer": GPT2,
+    "GPTNeoXJapaneseTokenizer": Recipe(
+        files={"vocab_file": "vocab.txt", "emoji_file": "emoji.json"},
+        tokens=_tokens(unk="<|endoftext|>", pad="<|endoftext|>", bos="<|startoftext|>", eos="<|endoftext|>"),
+        defaults={"do_clean_text": False},
+        base="autoload.text.japanese:GPTNeoXJapaneseTokenizer",
+    ),
     "GPTNeoXTokenizer": NEOX,
     "GPTSw3Tokenizer": Recipe(
         build="sentencepiece:gpt_sw3",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens=_tokens(pad="<pad>", unk="<unk>", eos="<|endoftext|>", bos="<s>"),
         fixed=True,
@@ -323,6 +340,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "LayoutLMv3Tokenizer": ROBERTA._replace(
         base="autoload.text.layout:LayoutTokenizer",
+        names=["input_ids", "attention_mask", "bbox"],
         defaults={
             "add_prefix_space": True,
             "trim_offsets": True,
@@ -344,7 +362,7 @@ RECIPES: dict[str, Recipe] = {
     "LEDTokenizer": ROBERTA,
     "LlamaTokenizer": LLAMA,
     "LongformerTokenizer": ROBERTA,
-    "LukeTokenizer": ROBERTA,
+    "LukeTokenizer": ROBERTA._replace(base="autoload.text.entities:EntityTokenizer"),
     "LxmertTokenizer": BERT,
     "M2M100Tokenizer": Recipe(
         files={"vocab_file": "vocab.json", "spm_file": "sentencepiece.bpe.model"},
@@ -364,7 +382,21 @@ RECIPES: dict[str, Recipe] = {
         defaults={"model_max_length": 512},
         base="autoload.text.marian:MarianTokenizer",
     ),
-    "MarkupLMTokenizer": ROBERTA._replace(names=TYPES),
+    "MarkupLMTokenizer": ROBERTA._replace(
+        base="autoload.text.layout:MarkupTokenizer",
+        roberta=False,
+        pair="cls $A sep $B sep",
+        names=TYPES,
+        defaults={
+            "add_prefix_space": False,
+            "trim_offsets": False,
+            **LAYOUT,
+            "tags_dict": {},
+            "max_depth": 50,
+            "max_width": 1000,
+            "pad_width": 1001,
+        },
+    ),
     "MBart50Tokenizer": MBART._replace(
         build="sentencepiece:mbart50",
         tokens={key: value for key, value in FAIRSEQ.items() if key != "bos_token"},
@@ -376,7 +408,7 @@ RECIPES: dict[str, Recipe] = {
         tokens=_tokens(unk="[GO]", bos="[GO]", eos="[s]", pad="[GO]"),
         base="autoload.text.lookup:MgpstrTokenizer",
     ),
-    "MLukeTokenizer": XLM_R,
+    "MLukeTokenizer": XLM_R._replace(base="autoload.text.entities:EntityTokenizer"),
     "MobileBertTokenizer": BERT,
     "MPNetTokenizer": BERT._replace(
         tokens={**FAIRSEQ, "unk_token": "[UNK]"},
@@ -429,12 +461,14 @@ RECIPES: dict[str, Recipe] = {
     "PhobertTokenizer": PHOBERT,
     "PLBartTokenizer": MBART._replace(
         build="sentencepiece:plbart",
+        keep=True,
         base="autoload.text.translation:PLBartTokenizer",
         defaults={"language_codes": "base"},
     ),
     "PreTrainedTokenizerFast": Recipe(build="discovery:discover", language_model=True),
     "ProphetNetTokenizer": BERT._replace(
-        build="pipelines:prophetnet",
+        build="pipelines:spaced_wordpiece",
+        keep=True,
         files={"vocab_file": "prophetnet.tokenizer"},
         defaults={**BERT.defaults, "clean_up_tokenization_spaces": True},
         tokens={**{key: value for key, value in BRACKETS.items() if key != "cls_token"}, "x_sep_token": "[X_SEP]"},
@@ -453,6 +487,9 @@ RECIPES: dict[str, Recipe] = {
         defaults={"do_lower_case": False, "keep_accents": True},
     ),
     "RobertaTokenizer": ROBERTA,
+    "RoCBertTokenizer": BERT._replace(
+        build="pipelines:spaced_wordpiece", keep=True, names=PLAIN, base="autoload.text.shapes:RoCBertTokenizer"
+    ),
     "SeamlessM4TTokenizer": Recipe(
         build="sentencepiece:seamless",
         files=SPM_BPE,
@@ -464,6 +501,7 @@ RECIPES: dict[str, Recipe] = {
     "SiglipTokenizer": Recipe(
         build="sentencepiece:siglip",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files=SPIECE,
         tokens=_tokens(eos="</s>", unk="<unk>", pad="</s>"),
         single="$A eos",
@@ -480,6 +518,7 @@ RECIPES: dict[str, Recipe] = {
     "SpeechT5Tokenizer": Recipe(
         build="sentencepiece:plain",
         base="autoload.text.pieces:PieceTokenizer",
+        keep=True,
         files={"vocab_file": "spm_char.model"},
         tokens={**SENTENCE, "pad_token": "<pad>"},
         single="$A eos",

@@ -221,8 +221,8 @@ def wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
     return rust
 
 
-def prophetnet(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
-    """ProphetNet: BERT's; decoded texts are cleaned as a whole."""
+def spaced_wordpiece(files: dict[str, Path], settings: dict[str, Any]) -> Tokenizer:
+    """ProphetNet and RoCBert: BERT's, decoded with a space before every word."""
     rust = wordpiece(files, settings)
     rust.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return rust

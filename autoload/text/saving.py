@@ -10,12 +10,16 @@ from typing import Any
 from tokenizers import AddedToken
 
 from autoload.errors import FileError
+from autoload.text.specials import reject_unknown
 
+UPLOAD = ("token", "private", "commit_message", "commit_description", "revision", "create_pr")
 FLAGS = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 
 
 class Saving:
     """Saving and uploading of a tokenizer."""
+
+    _kept: dict[str, bytes] = {}  # vocabulary files as they were read, for programs that read these alone
 
     def save_pretrained(
         self: Any,
@@ -71,7 +75,7 @@ class Saving:
 
     def _saved_vocabulary(self: Any) -> dict[str, str | bytes]:
         """File name -> content of the vocabulary."""
-        return {"tokenizer.json": self._rust.to_str(pretty=True)}
+        return {"tokenizer.json": self._rust.to_str(pretty=True), **self._kept}
 
     def _saved_config(self: Any) -> dict[str, Any]:
         """What tokenizer_config.json gets."""
@@ -172,12 +176,17 @@ def _templates(template: Any) -> dict[str, str]:
 def _upload(folder: str, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
-    api = HfApi(token=hub.pop("token", None))
-    repo = api.create_repo(repo_id, private=hub.pop("private", None), exist_ok=True)
+    from autoload.repository import forget
+
+    reject_unknown("push_to_hub", {key: value for key, value in hub.items() if key not in UPLOAD}, UPLOAD)
+    api = HfApi(token=hub.get("token"))
+    repo = api.create_repo(repo_id, private=hub.get("private"), exist_ok=True).repo_id
+    forget(repo)
     return api.upload_folder(
-        repo_id=repo.repo_id,
+        repo_id=repo,
         folder_path=folder,
-        commit_message=hub.pop("commit_message", None) or "Upload tokenizer",
-        revision=hub.pop("revision", None),
-        create_pr=hub.pop("create_pr", False),
+        commit_message=hub.get("commit_message") or "Upload tokenizer",
+        commit_description=hub.get("commit_description"),
+        revision=hub.get("revision"),
+        create_pr=hub.get("create_pr", False),
     )

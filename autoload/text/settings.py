@@ -41,7 +41,7 @@ LOADING = ("use_fast", "config", "tokenizer_type", "trust_remote_code", "subfold
            "force_download", "local_files_only", "token", "proxies", "code_revision")  # fmt: skip
 # settings that are read elsewhere, or kept for a save and otherwise without effect
 OTHERS = (
-    "chat_template cls_token_box clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output "
+    "chat_template cls_token_box entity_token_1 entity_token_2 max_entity_length max_mention_length clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output "
     "do_basic_tokenize errors from_slow lang_codes max_length mistral_format model_specific_special_tokens name_or_path "
     "never_split normalization only_label_first_subword pad_token_box pad_token_label processor_class "
     "response_schema response_template return_token_type_ids sep_token_box sp_model_kwargs "

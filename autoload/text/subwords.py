@@ -33,8 +33,8 @@ class SubwordTokenizer(LookupTokenizer):
     def _split(self, word: str) -> list[str]:
         return self._merged(word)
 
-    def _merged(self, word: str) -> list[str]:
-        """A word after all merges, best rank first, each wherever it fits."""
+    def _parts_of(self, word: str) -> list[str]:
+        """A word after all merges, best rank first, each wherever it fits; the last part ends in the mark of ends."""
         parts = [*word[:-1], word[-1] + END]
         while len(parts) > 1:
             pairs = list(zip(parts, parts[1:], strict=False))
@@ -42,6 +42,11 @@ class SubwordTokenizer(LookupTokenizer):
             if best not in self._ranks:
                 break
             parts = _merge(parts, best)
+        return parts
+
+    def _merged(self, word: str) -> list[str]:
+        """A word's parts, with the mark of what goes on."""
+        parts = self._parts_of(word)
         parts[-1] = parts[-1].removesuffix(END)
         return [*(f"{part}@@" for part in parts[:-1]), parts[-1]]
 
@@ -87,16 +92,14 @@ class PhobertTokenizer(FairseqDictTokenizer):
 
 
 class BertweetTokenizer(FairseqDictTokenizer):
-    """BERTweet's. Tweets are to be normalized before."""
+    """BERTweet's; with `normalization`, for tweets as they are written."""
 
-    def _open(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
-        if settings.get("normalization"):
-            raise TokenizerError(
-                "normalization=True needs the package `emoji` and a tweet splitter, which are not supported: normalize "
-                "tweets beforehand and pass normalization=False.",
-                field="normalization",
-            )
-        super()._open(paths, settings)
+    def _pieces(self, text: str) -> list[str]:
+        if self.init_kwargs.get("normalization"):
+            from autoload.text.tweets import normalized
+
+            text = normalized(text)
+        return super()._pieces(text)
 
 
 class BlenderbotSmallTokenizer(SubwordTokenizer):
@@ -106,6 +109,27 @@ class BlenderbotSmallTokenizer(SubwordTokenizer):
         word = re.sub(r"([.,!?()])", r" \1", word)
         word = re.sub(r"(')", r" \1 ", word).replace("\n", " __newln__")
         return [piece for part in word.lower().split() for piece in self._merged(part)]
+
+
+class BioGptTokenizer(SubwordTokenizer):
+    """BioGPT's: words as Moses finds them; the last piece of each keeps the mark of its end."""
+
+    def _open(self, paths: dict[str, Path], settings: dict[str, Any]) -> None:
+        try:
+            from sacremoses import MosesDetokenizer, MosesTokenizer  # type: ignore[import-not-found]
+        except ImportError as e:
+            raise TokenizerError(
+                "BioGptTokenizer needs the package `sacremoses`: pip install sacremoses.", field="tokenizer_class"
+            ) from e
+        super()._open(paths, settings)
+        self._moses, self._unmoses = MosesTokenizer(lang="en"), MosesDetokenizer(lang="en")
+
+    def _pieces(self, text: str) -> list[str]:
+        words = self._moses.tokenize(text, aggressive_dash_splits=True, return_str=False, escape=True)
+        return [piece for word in words if word for piece in self._parts_of(word)]
+
+    def _join(self, tokens: list[str]) -> str:
+        return self._unmoses.detokenize("".join(token.replace(END, " ") for token in tokens).split())
 
 
 def _fairseq_dict(path: Path, settings: dict[str, Any]) -> dict[str, int]:

@@ -112,6 +112,7 @@ def _named_anew(tokenizer: Any, rust: Tokenizer, renamed: dict[str, str], new: l
     state.update(
         _rust=rust,
         _exposed=False,
+        _kept={},  # files of the old vocabulary
         init_kwargs=dict(tokenizer.init_kwargs),
         _named={name: renamed.get(text, text) for name, text in tokenizer._named.items()},
         _extra=[*(renamed.get(text, text) for text in tokenizer._extra), *(content(token) or "" for token in new)],

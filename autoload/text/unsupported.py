@@ -5,7 +5,6 @@ from __future__ import annotations
 from autoload.errors import TokenizerError
 
 PACKAGES = {
-    "BioGptTokenizer": "sacremoses",
     "CpmAntTokenizer": "rjieba",
     "CpmTokenizer": "jieba",
     "FSMTTokenizer": "sacremoses",
@@ -16,11 +15,9 @@ PACKAGES = {
 }
 OTHERS = {
     "ClvpTokenizer": "it writes numbers out in English before it splits",
-    "GPTNeoXJapaneseTokenizer": "it splits Japanese by rules of its own",
     "MyT5Tokenizer": "it rewrites bytes by language",
     "RagTokenizer": "it is two tokenizers: load them with subfolder='question_encoder_tokenizer' and "
     "subfolder='generator_tokenizer'",
-    "RoCBertTokenizer": "its models need shapes and pronunciations beside ids",
 }
 
 

@@ -150,6 +150,11 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             assert_close(a, b, tolerance, f"{what}[{i}]")
         return
+    if isinstance(theirs, Mapping):
+        assert [*ours] == [*theirs], what
+        for key in theirs:
+            assert_close(ours[key], theirs[key], tolerance, f"{what}[{key}]")
+        return
     if theirs is None:  # a model without entities says so layer by layer
         assert ours is None, what
         return

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from autoload import AutoConfig
-from autoload.errors import ConfigError
-from tests.parity.cases import decoder_attention_gate, decoder_gemma
+import autoload
+from autoload import AutoConfig, registry
+from autoload.errors import ConfigError, WeightsError
+from tests.parity.cases import all_cases, decoder_attention_gate, decoder_gemma
 from tests.parity.cases.decoder_mrope import CASES
 from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
 
@@ -81,10 +84,25 @@ def test_layer_scalar(tmp_path: Path) -> None:
             layer.layer_scalar.copy_(value)
 
 
+def test_steps_in_both_directions(tmp_path: Path) -> None:
+    """With a cache a bidirectional Gemma 4 sees what is before it and what came with it, as in the reference."""
+    case = next(case for case in decoder_gemma.CASES if case.label == "bidirectional")
+    ours, theirs = load_ours(case, "CausalLM", tmp_path), reference_model(case, "CausalLM")
+    ids, caches = inputs_for(case, "CausalLM", seq=16)["input_ids"], [None, None]
+    for begin, end in ((0, 7), (7, 8), (8, 9), (9, 12), (12, 16)):
+        with torch.no_grad():
+            found, expected = (
+                model(ids[:, begin:end], past_key_values=cache, use_cache=True)
+                for model, cache in zip((ours, theirs), caches, strict=True)
+            )
+        caches = [found.past_key_values, expected.past_key_values]
+        assert_close(found.logits, expected.logits, case.tolerance, f"tokens {begin} to {end}")
+
+
 @pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
 def test_resize(model_type: str, tmp_path: Path) -> None:
     """New tokens get an embedding in each layer too; old ones keep theirs."""
-    case = next(case for case in decoder_gemma.CASES if case.model_type == model_type)
+    case = next(case for case in all_cases() if case.model_type == model_type)
     ours, ids = load_ours(case, "CausalLM", tmp_path), inputs_for(case, "CausalLM")["input_ids"]
     with torch.no_grad():
         before = ours(ids).logits
@@ -97,6 +115,57 @@ def test_resize(model_type: str, tmp_path: Path) -> None:
     assert table.num_embeddings == ours.config.vocab_size_per_layer_input == 110 and table.width() == 8
 
 
+NEXT = [
+    "deepseek_v3",
+    "deepseek_v32",
+    "glm4_moe",
+    "glm4_moe_lite",
+    "glm4v_moe_text",
+    "glm_moe_dsa",
+    "glm_ocr_text",
+    "hy_v3",
+]
+
+
+@pytest.mark.parametrize("model_type", NEXT)
+def test_layer_for_the_next_tokens(model_type: str, tmp_path: Path) -> None:
+    """A layer behind the model's is no surprise; two are, where the configuration tells of one."""
+    case = next(case for case in all_cases() if case.model_type == model_type)
+    task = "CausalLM" if "CausalLM" in registry.tasks_of(model_type) else "Model"
+    reference_model(case, task).save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    auto = getattr(autoload, registry.auto_class_name(task))
+    for dropped in (1, 2):
+        count = case.config["num_hidden_layers"] - dropped
+        short = {key: value[:count] if key.endswith("_types") else value for key, value in fields.items()}
+        (tmp_path / "config.json").write_text(json.dumps(short | dict(num_hidden_layers=count)))
+        if dropped == 1:
+            model = auto.from_pretrained(tmp_path, strict=True)
+            assert len(model.base_model.layers) == count and not model.loading_report.unexpected
+        else:
+            with pytest.raises(WeightsError, match=f"layers.{count + 1}"):
+                auto.from_pretrained(tmp_path, strict=True)
+
+
+@pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
+def test_text_part_of_a_whole_file(model_type: str, tmp_path: Path) -> None:
+    """Files of the whole Gemma load as its text part, with the keys that borrowing layers have there."""
+    case = next(case for case in all_cases() if case.model_type == model_type)
+    theirs, ids = reference_model(case, "CausalLM"), inputs_for(case, "CausalLM")["input_ids"]
+    config = theirs.config.to_dict() | {"model_type": model_type}
+    whole = {"model_type": model_type.removesuffix("_text"), "text_config": config, "vision_config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    last = case.config["num_hidden_layers"] - 1
+    tensors = {name: p for name, p in theirs.state_dict().items() if name != "lm_head.weight"}
+    tensors[f"model.layers.{last}.self_attn.k_proj.weight"] = torch.zeros(4, 4)
+    renamed = {name.replace("model.", "model.language_model.", 1): p.contiguous() for name, p in tensors.items()}
+    save_file(renamed, tmp_path / "model.safetensors")
+    ours = registry.resolve(model_type, "CausalLM").from_pretrained(tmp_path, strict=True)
+    assert ours.config.model_type == model_type
+    with torch.no_grad():
+        assert_close(ours(ids).logits, theirs(ids).logits, case.tolerance, "logits")
+
+
 @pytest.mark.parametrize(
     "model_type,fields,named",
     [
@@ -106,6 +175,11 @@ def test_resize(model_type: str, tmp_path: Path) -> None:
         ("diffllama", dict(num_key_value_heads=1), "num_key_value_heads"),
         ("molmo2_text", dict(qk_norm_type="other"), "qk_norm_type"),
         ("gemma3n_text", dict(activation_sparsity_pattern=[0.5]), "activation_sparsity_pattern"),
+        ("glm_moe_dsa", dict(num_hidden_layers=2, index_topk_pattern="SF"), "indexer_types"),
+        ("hy_v4", dict(num_hidden_layers=2, indexer_types=["full", "half"]), "indexer_types"),
+        ("mistral_large4_text", dict(num_hidden_layers=2, kv_source_layers=[1, 1]), "kv_source_layers"),
+        ("axk2", dict(n_group=2), "topk_group"),
+        ("dbrx", dict(tie_word_embeddings=True), "tie_word_embeddings"),
     ],
 )
 def test_what_does_not_fit_together(model_type: str, fields: dict, named: str) -> None:

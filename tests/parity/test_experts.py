@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
     mask[0, -3:] = 0
-    inputs |= {"attention_mask": mask} | labels_for(task, inputs["input_ids"])
+    inputs |= {"attention_mask": mask} | labels_for(task, inputs)
     for wanted in ({"output_router_logits": True}, {}):
         with torch.no_grad():
             expected, found = theirs(**inputs, **wanted), ours(**inputs, **wanted)
@@ -36,6 +37,27 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
             if key in expected:
                 assert_close(found[key], expected[key], case.tolerance, key)
     assert ("router_logits" in ours(**inputs, output_router_logits=True)) == getattr(ours.config, "is_moe", True)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_sampled_choice(noise: float, tmp_path: Path) -> None:
+    """In training Phi samples its experts: one seed gives the reference's choices, outputs and gradients."""
+    case = next(case for case in CASES if case.model_type == "phimoe")
+    case = replace(case, config={**case.config, "router_jitter_noise": 0.3, "input_jitter_noise": noise})
+    ours, theirs = load_ours(case, "CausalLM", tmp_path).train(), reference_model(case, "CausalLM").train()
+    ids, results = inputs_for(case, "CausalLM")["input_ids"], []
+    for model in (ours, theirs):
+        torch.manual_seed(0)
+        out = model(ids, labels=ids)
+        out.loss.backward()
+        results.append((out.logits, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (found, gradients), (expected, their_gradients) = results
+    assert_close(found, expected, case.tolerance, "logits")
+    assert gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        assert_close(gradients[name], gradient, 1e-4, name)
+    torch.manual_seed(1)
+    assert not torch.allclose(ours(ids).logits, found, atol=1e-3), "another seed chooses otherwise"
 
 
 @pytest.mark.parametrize("case", MIXTRAL, ids=str)

@@ -32,7 +32,9 @@ def settings() -> Iterator[tuple[str, str, list[Case]]]:
         if not dataclasses.is_dataclass(spec):
             continue
         for field in dataclasses.fields(spec):
-            if "dropout" in field.name or field.name == "packs":  # acts in training alone; acts on padding, test_packing
+            if (
+                "dropout" in field.name or field.name == "packs"
+            ):  # acts in training alone; acts on padding, test_packing
                 continue
             if field.default is not dataclasses.MISSING and getattr(spec, field.name) != field.default:
                 found.setdefault((case.model_type, field.name), []).append(case)

@@ -53,8 +53,8 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
             theirs, directory = copy.deepcopy(reference_model(case, "Seq2SeqLM")), tmp_path_factory.mktemp("loud")
             with torch.no_grad():
                 for name, p in theirs.named_parameters():
-                    if p.dim() == 2 and "embed" not in name and "shared" not in name:
-                        p.mul_(16 if "encoder_attn" in name else 4)
+                    if p.dim() == 2 and not any(part in name for part in ("embed", "shared", "projection")):
+                        p.mul_(16 if "encoder_attn" in name or "crossattention" in name else 4)
             theirs.save_pretrained(directory)
             kept[str(case)] = autoload.AutoModelForSeq2SeqLM.from_pretrained(directory), theirs
         return kept[str(case)]
@@ -64,15 +64,18 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def ragged(case: Case, model: Any) -> dict[str, torch.Tensor]:
     """Source texts of several lengths."""
-    ids = inputs_for(case, "CausalLM")["input_ids"]
+    inputs = inputs_for(case, "CausalLM")
+    ids = inputs.pop("input_ids")
     mask = torch.ones_like(ids)
     mask[0, -4:] = 0
     mask[2, -1:] = 0
-    return {"input_ids": ids.masked_fill(mask == 0, model.config.pad_token_id), "attention_mask": mask}
+    return {"input_ids": ids.masked_fill(mask == 0, model.config.pad_token_id), "attention_mask": mask, **inputs}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_labels_make_the_target(case: Case, loaded: Any) -> None:
+    if "target from labels" in case.skip:
+        pytest.skip(case.skip["target from labels"])
     ours, theirs = loaded(case)
     labels = inputs_for(case, "CausalLM", seq=7)["input_ids"]
     labels[0, -3:] = -100
@@ -84,9 +87,9 @@ def test_labels_make_the_target(case: Case, loaded: Any) -> None:
     if hasattr(theirs, "prepare_decoder_input_ids_from_labels"):
         shifted = theirs.prepare_decoder_input_ids_from_labels(labels.clone())
         assert torch.equal(ours.prepare_decoder_input_ids_from_labels(labels), shifted)
+    counted = dict(labels=labels, num_items_in_batch=torch.tensor(5))  # which these heads do not divide by
     with torch.no_grad():
-        summed = ours(**source, labels=labels, num_items_in_batch=torch.tensor(5)).loss * 5
-    torch.testing.assert_close(summed, ours(**source, labels=labels).loss * (labels != -100).sum())
+        assert_close(ours(**source, **counted).loss, theirs(**source, **counted).loss, case.tolerance, "loss")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -171,7 +174,7 @@ def test_generate(case: Case, way: str, loud: Any) -> None:
         pytest.skip(case.skip[f"generate {way}"])
     ours, theirs = loud(case)
     source = ragged(case, ours)
-    settings = dict(max_new_tokens=10, **WAYS[way])
+    settings = {"max_new_tokens": 10, "use_cache": True} | WAYS[way]
     if ours.generation_config.decoder_start_token_id is None:
         settings["decoder_start_token_id"] = 3
     expected = theirs.generate(**source, **settings)
@@ -183,6 +186,8 @@ def test_generate(case: Case, way: str, loud: Any) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_resize(case: Case, loaded: Any) -> None:
     """More tokens: both sides and the scores grow, and what was there stays."""
+    if "resize" in case.skip:
+        pytest.skip(case.skip["resize"])
     ours = copy.deepcopy(loaded(case)[0])
     source, target = ragged(case, ours), inputs_for(case, "CausalLM", seq=5)["input_ids"]
     count = ours.get_input_embeddings().num_embeddings
@@ -238,13 +243,16 @@ def test_half_a_file(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read and not [name for name in read if ".encoder." in name or "final_logits_bias" in name]
     whole = theirs.state_dict()
     for name, tensor in ours.state_dict().items():
-        assert torch.equal(tensor, whole[name]), name
+        if ours.loading_report.sources[name] == "new":
+            assert name == "lm_head.weight" and not ours._tied_weights_keys, name
+        else:
+            assert torch.equal(tensor, whole[name]), name
 
 
 ALONE = [
     case
     for case in all_cases()
-    if registry.MODELS[case.model_type].family == "bart"
+    if registry.MODELS[case.model_type].family in ("bart", "bigbird_pegasus")
     and "CausalLM" in registry.tasks_of(case.model_type)
     and (not case.tasks or "CausalLM" in case.tasks)
 ]
@@ -273,7 +281,7 @@ def test_decoder_looks_at_given_states(case: Case, tmp_path: Path) -> None:
     assert_close(torch.cat([first.logits, rest.logits], 1), found.logits, 2e-5, "steps")
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if "Model" in registry.tasks_of(c.model_type)], ids=str)
 def test_computed_positions(case: Case) -> None:
     """A fresh model has the positions that the reference computes."""
     from transformers import CONFIG_MAPPING
@@ -314,3 +322,30 @@ def test_half_precision_stays_finite() -> None:
     x = torch.tensor([1.0, -2.0, float("inf"), float("-inf")], dtype=torch.float16)
     assert finite(x).isfinite().all() and torch.equal(finite(x)[:2], x[:2])
     assert torch.equal(finite(x.float()), x.float())
+
+
+def test_two_checkpoints_make_one(tmp_path: Path) -> None:
+    """An encoder and a decoder from files of their own, as the reference makes it; new cross-attention is named."""
+    from transformers import EncoderDecoderModel
+
+    case = next(case for case in all_cases() if case.model_type == "bert")
+    reference_model(case, "MaskedLM").save_pretrained(tmp_path / "bert")
+    path = tmp_path / "bert"
+    ours = autoload.EncoderDecoderModel.from_encoder_decoder_pretrained(path, path, decoder_num_hidden_layers=2)
+    theirs = EncoderDecoderModel.from_encoder_decoder_pretrained(path, path, decoder_num_hidden_layers=2)
+    assert ours.config.to_dict() == theirs.config.to_dict() and not ours.training
+    assert all("crossattention" in name for name in ours.decoder.loading_report.missing)
+    new = {name for name in theirs.state_dict() if "crossattention" in name}
+    assert new == {f"decoder.{name}" for name in ours.decoder.loading_report.missing}
+    theirs.load_state_dict(ours.state_dict())
+    for model in (ours, theirs):
+        model.config.decoder_start_token_id, model.config.pad_token_id = 5, 0
+    ids = inputs_for(case, "Model")["input_ids"]
+    with torch.no_grad():
+        found, expected = (model(ids, labels=ids[:, :5].contiguous()) for model in (ours, theirs))
+    assert_close(found.logits, expected.logits, 1e-5, "logits")
+    assert_close(found.loss, expected.loss, 1e-5, "loss")
+    with pytest.raises(ArgumentError, match="decoder_pretrained_model_name_or_path"):
+        autoload.EncoderDecoderModel.from_encoder_decoder_pretrained(path)
+    with pytest.raises(ArgumentError, match="scores tokens"):
+        autoload.EncoderDecoderModel(encoder=ours.decoder, decoder=ours.decoder)

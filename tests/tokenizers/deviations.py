@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.tokenizers.fixtures import FIXTURES, KNOWN
 from tests.tokenizers.rows import CASES, all_rows, compare, right_ids, tokenizer_of
 
 TABLE = Path(__file__).parent / "DEVIATIONS.md"
@@ -300,7 +301,22 @@ def table(found: Found) -> str:
         "| repository | case | what differs | rows | which | reason |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *lines(found)]) + "\n" + DECISIONS
+    return "\n".join([*head, *lines(found)]) + "\n" + small() + DECISIONS
+
+
+def small() -> str:
+    """The table of the small repositories of `fixtures.py`."""
+    head = [
+        "",
+        "## Small repositories",
+        "",
+        f"Of {len(FIXTURES)} classes with a small repository made for them these differ from the reference.",
+        "",
+        "| class | what differs | reason |",
+        "|---|---|---|",
+    ]
+    rows = [f"| {name} | {', '.join(sorted(keys))} | {why} |" for name, (keys, why) in sorted(KNOWN.items())]
+    return "\n".join([*head, *rows]) + "\n"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ TEXTS = [
     "Naïve café the fox quick",
     "a b",
 ]
+NEEDS = {"BioGptTokenizer": "sacremoses"}  # packages without which a class does not load
 PAIR = ("hello world", "the fox")
 UNKNOWN, CONTROL, USER, NORMAL = 2, 3, 4, 1
 SETS = {  # the first pieces of models, and their kinds
@@ -159,6 +160,35 @@ def fairseq_dict(merges: str) -> dict[str, Any]:
     }
 
 
+def japanese() -> str:
+    """A vocabulary of GPT-NeoX-Japanese: spellings of a piece with commas between, then names and bytes."""
+    names = [
+        "<URL>",
+        "<EMAIL>",
+        "<TEL>",
+        "<DATE>",
+        "<PRICE>",
+        "<BLOCK>",
+        "<KIGOU>",
+        "<U2000U2BFF>",
+        "<SP>",
+        "<BR>",
+        "<TAB>",
+    ]
+    pieces = ["1,①", ",", "a,A", "lo", "wor", "世界,世", "界", "x", "the", *"bcdefghijklmnopqrstuvwyz.!?"]
+    return "".join(
+        f"{line}\n"
+        for line in [
+            *pieces,
+            *names,
+            "<|emoji1|>",
+            *(f"<|byte{byte}|>" for byte in range(256)),
+            "<|startoftext|>",
+            "<|endoftext|>",
+        ]
+    )
+
+
 def spm(name: str, heads: str = "fairseq", bpe: bool = False) -> dict[str, Any]:
     """A SentencePiece model under a name."""
     return {name: sentencepiece(heads, bpe)}
@@ -182,6 +212,7 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "BertTokenizer": (lambda: {"vocab.txt": wordpiece()}, {}),
     "BertweetTokenizer": (lambda: fairseq_dict("bpe.codes"), {}),
     "BigBirdTokenizer": (lambda: spm("spiece.model", "bigbird"), {}),
+    "BioGptTokenizer": (lambda: words_bpe(["<s>", "<pad>", "</s>", "<unk>"], counts=" 3"), {}),
     "BlenderbotSmallTokenizer": (lambda: at_signs(["__null__", "__start__", "__end__", "__unk__", "__newln__"]), {}),
     "BlenderbotTokenizer": (lambda: bytelevel(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]), {}),
     "CTRLTokenizer": (lambda: at_signs(["<unk>"]), {}),
@@ -210,6 +241,13 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
         {},
     ),
     "GPT2Tokenizer": (lambda: bytelevel(["<|endoftext|>"]), {}),
+    "GPTNeoXJapaneseTokenizer": (
+        lambda: {
+            "vocab.txt": japanese(),
+            "emoji.json": {"emoji": {"😀": "<|emoji1|>"}, "emoji_inv": {"<|emoji1|>": "😀"}},
+        },
+        {"do_clean_text": True},
+    ),
     "GPTNeoXTokenizer": (lambda: bytelevel(["<|endoftext|>", "<|padding|>"]), {}),
     "GPTSw3Tokenizer": (lambda: spm("spiece.model", "sw3", bpe=True), {}),
     "HerbertTokenizer": (lambda: words_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]), {}),
@@ -242,6 +280,14 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "Qwen3_5Tokenizer": (lambda: bytelevel(["<|endoftext|>"]), {}),
     "ReformerTokenizer": (lambda: spm("spiece.model", bpe=True), {}),
     "RemBertTokenizer": (lambda: spm("sentencepiece.model", "albert"), {}),
+    "RoCBertTokenizer": (
+        lambda: {
+            "vocab.txt": wordpiece(),
+            "word_shape.json": numbered(["[PAD]", "[UNK]", "hello", "the", "a", "##w", "[SEP]"]),
+            "word_pronunciation.json": numbered(["[UNK]", "fox", "[CLS]", "b", "hello"]),
+        },
+        {},
+    ),
     "RobertaTokenizer": (lambda: bytelevel(ROBERTA), {}),
     "SeamlessM4TTokenizer": (
         lambda: spm("sentencepiece.bpe.model", bpe=True),
@@ -271,6 +317,59 @@ FIXTURES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "XGLMTokenizer": (lambda: spm("sentencepiece.bpe.model"), {}),
     "XLMRobertaTokenizer": (lambda: spm("sentencepiece.bpe.model"), {}),
     "XLNetTokenizer": (lambda: spm("spiece.model", "xlnet"), {}),
+}
+
+EVERYTHING = {*"texts decoded skipped pair plain target padded size named special settings".split(), "in text"}
+# class -> what differs and why; nothing else may differ, and what is listed must
+KNOWN: dict[str, tuple[set[str], str]] = {
+    "BlenderbotTokenizer": (
+        {"texts", "decoded", "pair", "target", "padded", "in text"},
+        "texts end in </s>, as the models were trained and tokenizer.json of their repositories says",
+    ),
+    "DebertaTokenizer": ({"pair"}, "a pair has one [SEP] between its texts and types 0 and 1, as release 4 gave"),
+    "DiaTokenizer": ({"decoded", "skipped"}, "bytes are decoded as UTF-8, so that texts come back as they were"),
+    "FNetTokenizer": (
+        EVERYTHING - {"settings"},
+        "the template and the prefix are those of the models; the reference runs the bare vocabulary",
+    ),
+    "FunnelTokenizer": ({"pair", "padded", "settings"}, "token types are given: the model has 2 for its first token"),
+    "GPTNeoXJapaneseTokenizer": (
+        {"texts", "decoded", "skipped"},
+        "a comma is a piece, as the vocabulary's own encoder has it, and bytes are decoded together",
+    ),
+    "GPTSw3Tokenizer": ({"decoded", "skipped"}, "decoded texts are stripped, with unknown pieces in them too"),
+    "LasrTokenizer": (
+        {"texts", "decoded", "skipped", "size"},
+        "the unknown token is the model's own, and the sentinels are part of the vocabulary's size",
+    ),
+    "M2M100Tokenizer": (
+        {"decoded", "skipped", "size", "special"},
+        "language codes are special tokens of the vocabulary: they are counted, and left out of decoded texts",
+    ),
+    "NllbTokenizer": (
+        EVERYTHING - {"plain", "decoded", "skipped", "named", "settings"} | {"decoded"},
+        "the codes of 202 languages are in the vocabulary; the reference gives <unk> for them",
+    ),
+    "Qwen3_5Tokenizer": (
+        EVERYTHING - {"named", "special", "settings"},
+        "the reference loads an empty vocabulary from vocab.json and merges.txt",
+    ),
+    "RemBertTokenizer": (
+        {"texts", "decoded", "skipped", "pair", "target", "padded", "in text"},
+        "[CLS] and [SEP] stand around texts; the reference adds them only after a save",
+    ),
+    "SiglipTokenizer": (
+        {"texts", "in text"},
+        "texts are stripped before the model sees them, as its preprocessing says; the reference doubles the prefix",
+    ),
+    "SplinterTokenizer": ({"pair", "padded", "settings"}, "token types are given, as release 4 gave them"),
+    "VitsTokenizer": ({"in text"}, "special tokens are matched before letters are filtered"),
+    "Wav2Vec2PhonemeCTCTokenizer": (
+        {"decoded", "skipped"},
+        "decoding works where the reference fails on unknown phonemes",
+    ),
+    "XGLMTokenizer": (EVERYTHING - {"named", "settings"}, "the reference drops the vocabulary of the model"),
+    "XLNetTokenizer": ({"settings"}, "XLNet was trained with 3 as the type of padding"),
 }
 
 

@@ -14,7 +14,7 @@ pytestmark = needs_shared
 def listed() -> list[str]:
     """Lines of the table."""
     text = deviations.TABLE.read_text(encoding="utf-8").splitlines()
-    return [line for line in text if line.startswith("| ") and not line.startswith("| repository")]
+    return [line for line in text if line.startswith("| ") and "/" in line.partition(" | ")[0]]
 
 
 @pytest.mark.parametrize("directory", directories())
@@ -29,6 +29,11 @@ def test_every_deviation_has_a_reason(listed: list[str]) -> None:
     given = {tuple(line.split(" | ")[:2]) for line in listed}
     stale = [key for key in deviations.REASONS if (f"| {key[0]}", key[1]) not in given]
     assert stale == [], "reasons for what does not differ"
+
+
+def test_small_repositories_and_decisions_are_listed() -> None:
+    text = deviations.TABLE.read_text(encoding="utf-8")
+    assert deviations.small() in text and text.endswith(deviations.DECISIONS)
 
 
 def test_reasons_hold() -> None:

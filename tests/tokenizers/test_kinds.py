@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from autoload.errors import TokenizerError
+from autoload.errors import MissingFile, TokenizerError
 from autoload.text import conversions
 from autoload.text.auto import AutoTokenizer
 from autoload.text.spmodel import fields, read_model
+from tests.tokenizers.fixtures import build
 from tests.tokenizers.rows import SHARED, load, needs_shared
 
 BERT = "wordpiece/bert_uncased_json"
@@ -364,3 +365,16 @@ def test_the_split_of_mistrals_first_conversions_can_be_mended(tmp_path: Path, c
     repository(tmp_path, config__json={**config, "model_type": "llama"})
     assert AutoTokenizer.from_pretrained(tmp_path, fix_mistral_regex=True)(text)["input_ids"] != ids
     assert not caplog.text
+
+
+def test_shapes_and_pronunciations_beside_ids(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(build(tmp_path / "rocbert", "RoCBertTokenizer"))
+    texts = ["hello the fox", "a"]
+    batch = tokenizer(texts, padding=True)
+    assert dict(tokenizer.pad([dict(tokenizer(text)) for text in texts])) == dict(batch)
+    assert tokenizer(texts[0], return_tensors="np")["input_shape_ids"].tolist() == batch["input_shape_ids"][:1]
+    pieces = tokenizer(texts[0], truncation=True, max_length=3, return_overflowing_tokens=True)
+    assert [len(row) for row in pieces["input_shape_ids"]] == [3, 3, 3]
+    (tmp_path / "rocbert" / "word_shape.json").unlink()
+    with pytest.raises(MissingFile, match="no word_shape.json"):
+        AutoTokenizer.from_pretrained(tmp_path / "rocbert")

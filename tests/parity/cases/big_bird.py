@@ -29,5 +29,5 @@ def long(ids: Tensor) -> dict[str, Tensor]:
 CASES = [
     Case("big_bird", BIRD, label="blocks", tasks=ENCODES),
     Case("big_bird", BIRD | dict(block_size=4, num_random_blocks=1), label="long", tasks=ENCODES, inputs=long),
-    Case("big_bird", TINY | dict(attention_type="original_full", classifier_dropout=0.2)),
+    Case("big_bird", TINY | dict(attention_type="original_full", block_size=1, num_random_blocks=2)),
 ]

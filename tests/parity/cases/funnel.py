@@ -8,7 +8,7 @@ from tests.parity.harness import Case
 FUNNEL = dict(
     vocab_size=99,
     block_sizes=[2, 1, 2],
-    num_decoder_layers=2,
+    num_decoder_layers=1,
     d_model=32,
     n_head=4,
     d_head=6,

@@ -55,11 +55,13 @@ CASES = [
     Case("lxmert", LXMERT, inputs=regions),
     Case("lxmert", LXMERT, inputs=answers, label="answers", tasks=("QuestionAnswering",)),
     Case("lxmert", LXMERT, inputs=everything, label="losses", tasks=("PreTraining",)),
-    Case(
-        "lxmert",
-        LXMERT | dict(task_qa=False, visual_attr_loss=False, task_matched=False),
-        inputs=everything,
-        label="some",
-        tasks=("PreTraining",),
+    *(
+        Case("lxmert", LXMERT | dict.fromkeys(off.split(), False), inputs=everything, label=off, tasks=("PreTraining",))
+        for off in (
+            "task_qa visual_attr_loss task_matched",
+            "task_mask_lm visual_obj_loss",
+            "visual_feat_loss",
+            "task_obj_predict",
+        )
     ),
 ]

@@ -35,8 +35,14 @@ CASES = [
     Case("perceiver", PERCEIVER, inputs=vectors, tasks=("Model",)),
     Case(
         "perceiver",
-        PERCEIVER
-        | dict(qk_channels=8, v_channels=24, use_query_residual=False, cross_attention_shape_for_attention="q"),
+        PERCEIVER | dict(cross_attention_shape_for_attention="q"),
+        inputs=vectors,
+        label="q",
+        tasks=("Model",),
+    ),
+    Case(
+        "perceiver",
+        PERCEIVER | dict(qk_channels=8, v_channels=24, use_query_residual=False),
         inputs=vectors,
         label="sizes",
         tasks=("Model",),

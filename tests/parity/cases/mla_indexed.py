@@ -1,0 +1,18 @@
+"""Decoders with latent attention to what an index chooses."""
+
+from tests.parity.cases.mla import GROUPS, ROUTED, YARN
+from tests.parity.harness import Case
+
+# Many heads: keys that score zero with all of them are equal, and which is taken would be chance.
+INDEXED = ROUTED | dict(index_n_heads=16, index_head_dim=8, index_topk=5)
+FEW = {"half": "rounding moves the scores by which keys are chosen; the case that sees all of them shows it"}
+ALL = INDEXED | dict(index_topk=64)
+
+CASES = [
+    Case("deepseek_v32", INDEXED | GROUPS | dict(first_k_dense_replace=1, rope_parameters=YARN), skip=FEW),
+    Case("deepseek_v32", ALL | dict(n_group=1, topk_group=1), label="all"),
+    Case("glm_moe_dsa", INDEXED | GROUPS | dict(first_k_dense_replace=1, index_topk_pattern="FSSF"), skip=FEW),
+    Case("glm_moe_dsa", ALL | dict(norm_topk_prob=False, index_topk_freq=2), label="all"),
+    Case("axk2", INDEXED | GROUPS | dict(gated_norm_rank=4, rope_parameters=YARN), skip=FEW),
+    Case("axk2", ALL | dict(gated_norm_rank=4), label="all"),
+]
