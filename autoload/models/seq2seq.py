@@ -68,6 +68,14 @@ class Stack(PreTrainedModel):
         """What is added to the scores of every layer, in the dtype of x; (1, heads, queries, keys)."""
         return None
 
+    def extra(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What layers get of the type's further inputs, and lists that they fill."""
+        return {}
+
+    def wrap(self, out: Any, context: Context) -> Any:
+        """The output, with what layers left in `context.extra`."""
+        return out
+
     def context(self, cache: Any, attentions: bool | None, states: bool | None, **fields: Any) -> Context:
         """What all layers get, from the arguments of forward and the configuration."""
         config = self.config
@@ -114,7 +122,7 @@ class Encoder(Stack):
             return_dict: False gives a tuple.
         """
         x = self.lookup(input_ids, inputs_embeds)
-        context = self.context(None, output_attentions, output_hidden_states)
+        context = self.context(None, output_attentions, output_hidden_states, extra=self.extra(kwargs))
         context.masks = self.make_masks(attention_mask, x)
         x = self.embed(x, input_ids, 0)
         packs = self.packs and not self.training  # dropout draws its random numbers for padding too
@@ -125,7 +133,8 @@ class Encoder(Stack):
         if packing is not None:
             x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         attentions = tuple(context.attentions) if context.attentions is not None else None
-        return finish(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), return_dict, self.config)
+        out = self.wrap(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), context)
+        return finish(out, return_dict, self.config)
 
     def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[str, Mask]:
         """A mask for each kind of layer."""
@@ -173,7 +182,11 @@ class Decoder(Stack):
             crosses = encoder_hidden_states is not None or self.config.is_encoder_decoder
             cache = EncoderDecoderCache() if crosses else DynamicCache()
         past = cache.get_seq_length() if cache is not None else 0
-        context = self.context(cache, output_attentions, output_hidden_states, encoder=encoder_hidden_states)
+        context = self.context(
+            *(cache, output_attentions, output_hidden_states),
+            encoder=encoder_hidden_states,
+            extra=self.extra(kwargs),
+        )
         context.encoder_mask = encoder_mask(encoder_attention_mask)
         looks = encoder_hidden_states is not None or self.empty_cross_attentions
         context.cross_attentions = [] if context.attentions is not None and looks else None
@@ -186,7 +199,7 @@ class Decoder(Stack):
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        return finish(out, return_dict, self.config)
+        return finish(self.wrap(out, context), return_dict, self.config)
 
     def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[str, Mask]:
         """A mask for each kind of layer."""
