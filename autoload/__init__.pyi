@@ -138,6 +138,7 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
+from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
@@ -4611,6 +4612,50 @@ class NeoMMEConfig(PreTrainedConfig):
     image_token_id: int
     tie_word_embeddings: bool
 
+class NllbMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    router_bias: bool
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    num_experts: int
+    expert_capacity: int
+    encoder_sparse_step: int
+    decoder_sparse_step: int
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    second_expert_policy: str
+    normalize_router_prob_before_dropping: bool
+    batch_prioritized_routing: bool
+    moe_eval_capacity_token_fraction: float
+    moe_token_dropout: float
+    output_router_logits: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7620,6 +7665,12 @@ class NeoMMEModel(_Loads, _models_neomme.Model):
 
 class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
     config: NeoMMEConfig
+
+class NllbMoeModel(_Loads, _models_nllb_moe.Model):
+    config: NllbMoeConfig
+
+class NllbMoeForConditionalGeneration(_Loads, _models_nllb_moe.LM):
+    config: NllbMoeConfig
 
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig

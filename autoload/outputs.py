@@ -167,6 +167,17 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
 
 @dataclass
+class MoEModelOutput(ModelOutput):
+    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+
+
+@dataclass
 class MoEModelOutputWithPastAndCrossAttentions(ModelOutput):
     """Hidden states of one side of an encoder-decoder with experts; `router_logits` per layer (batch, seq, experts)."""
 

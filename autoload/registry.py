@@ -195,6 +195,7 @@ MODELS: dict[str, Row] = {
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "neomme": Row("neomme", "NeoMME", "Model MaskedLM"),
+    "nllb-moe": Row("nllb_moe", "NllbMoe", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
     "nystromformer": Row("nystromformer", "Nystromformer", ENCODER + TEXT),
     "olmo": Row("decoder_gated", "Olmo", LM_S),

@@ -33,6 +33,7 @@ PADDED = {
     "mra": "blocks of the batch's length",
     "nystromformer": "landmarks of the batch's length",
     "perceiver": "latents in place of tokens",
+    "reformer": "chunks of a padded text",
     "visual_bert": "the image follows the words",
     "xlnet": "padding is on the left",
     "xmod": "one language for each text",
