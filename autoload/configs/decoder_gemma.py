@@ -3,6 +3,7 @@
 from autoload.config import ConfigSpec, PreTrainedConfig
 from autoload.configs.decoder import without
 from autoload.configs.decoder_windows import GEMMA2, every
+from autoload.errors import ConfigError
 
 COMMON = without(GEMMA2, "query_pre_attn_scalar") | dict(sliding_window=512, num_kv_shared_layers=0)
 GEMMA4 = COMMON | dict(
