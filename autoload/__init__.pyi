@@ -120,6 +120,7 @@ from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_compressed as _models_mla_compressed
 from autoload.models import mla_indexed as _models_mla_indexed
 from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
@@ -1643,6 +1644,57 @@ class DeepseekV32Config(PreTrainedConfig):
     first_k_dense_replace: int
     layer_types: Any
     num_local_experts: int
+
+class DeepseekV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    moe_intermediate_size: int
+    head_dim: int
+    q_lora_rank: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    n_shared_experts: int
+    scoring_func: str
+    norm_topk_prob: bool
+    routed_scaling_factor: float
+    rope_theta: float
+    layer_types: Any
+    compress_rates: Any
+    compress_rope_theta: float
+    hc_mult: int
+    hc_sinkhorn_iters: int
+    hc_eps: float
+    mlp_layer_types: Any
+    swiglu_limit: float
+    sliding_window: int
+    o_groups: int
+    o_lora_rank: int
+    index_n_heads: int
+    index_head_dim: int
+    index_topk: int
+    num_nextn_predict_layers: int
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    router_jitter_noise: float
+    partial_rotary_factor: Any
+    attention_bias: bool
+    mlp_bias: bool
+    num_local_experts: int
+    intermediate_size: int
 
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
@@ -6567,6 +6619,12 @@ class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
 
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
     config: DeepseekV32Config
+
+class DeepseekV4Model(_Loads, _models_mla_compressed.CompressedModel):
+    config: DeepseekV4Config
+
+class DeepseekV4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV4Config
 
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig

@@ -447,7 +447,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
-    kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
+    kinds = set(config.__dict__.get("layer_types") or ()) | set(getattr(config, "_rope_type_labels", ()))
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
     for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions

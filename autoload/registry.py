@@ -86,6 +86,7 @@ MODELS: dict[str, Row] = {
     "deepseek_v2": Row("mla", "DeepseekV2", LM_S),
     "deepseek_v3": Row("mla", "DeepseekV3", LM_ST),
     "deepseek_v32": Row("mla_indexed", "DeepseekV32", LM),
+    "deepseek_v4": Row("mla_compressed", "DeepseekV4", LM),
     "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
     "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "doge": Row("moe_doge", "Doge", LM_S),

@@ -32,6 +32,7 @@ class Case:
     label: str = ""
     tasks: tuple[str, ...] = ()  # to compare; none named: all
     inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
+    tables: Mapping[str, int] = field(default_factory=dict)  # buffers of whole numbers: how many there are to draw from
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
@@ -71,11 +72,11 @@ def reference_model(case: Case, task: str) -> Any:
     config = CONFIG_MAPPING[case.model_type](**fields)
     torch.manual_seed(1)
     model = reference_class(case.model_type, task)(config)
-    perturb(model)
+    perturb(model, case.tables)
     return model.eval()
 
 
-def perturb(model: torch.nn.Module) -> None:
+def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> None:
     """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
     generator = torch.Generator().manual_seed(2)
     unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()  # made anew at each load
@@ -86,6 +87,8 @@ def perturb(model: torch.nn.Module) -> None:
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
+            elif (count := (tables or {}).get(name.rpartition(".")[2])) is not None:
+                buffer.copy_(torch.randint(0, count, buffer.shape, generator=generator))
     model.tie_weights()
 
 
