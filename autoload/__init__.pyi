@@ -85,6 +85,7 @@ from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import canine as _models_canine
+from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -148,6 +149,7 @@ from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import vit as _models_vit
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -1140,6 +1142,21 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class CLIPVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    projection_dim: int
+    hidden_act: str
+    layer_norm_eps: float
+    initializer_range: float
+    initializer_factor: float
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -5301,6 +5318,19 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SiglipVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    hidden_act: str
+    layer_norm_eps: float
+    vision_use_head: bool
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5614,6 +5644,24 @@ class VisualBertConfig(PreTrainedConfig):
     visual_embedding_dim: int
     bypass_transformer: bool
     special_visual_initialize: bool
+
+class ViTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    qkv_bias: bool
+    encoder_stride: int
+    pooler_output_size: Any
+    pooler_act: str
 
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -6126,6 +6174,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
+
+class CLIPVisionModel(_Loads, _models_clip.ClipTower):
+    config: CLIPVisionConfig
 
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
@@ -7753,6 +7804,9 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
+    config: SiglipVisionConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -7872,6 +7926,15 @@ class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
 
 class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
     config: VisualBertConfig
+
+class ViTModel(_Loads, _models_vit.Model):
+    config: ViTConfig
+
+class ViTForImageClassification(_Loads, _models_vit.ImageClassification):
+    config: ViTConfig
+
+class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
+    config: ViTConfig
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig

@@ -208,6 +208,26 @@ class TokenClassifierOutput(ModelOutput):
 
 
 @dataclass
+class ImageClassifierOutput(ModelOutput):
+    """Labels of images; `logits` (batch, labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class MaskedImageModelingOutput(ModelOutput):
+    """Pixels of hidden patches; `reconstruction` (batch, channels, height, width)."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class MultipleChoiceModelOutput(ModelOutput):
     """`logits` (batch, choices)."""
 
@@ -661,6 +681,8 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+
+
 class ReformerModelOutput(ModelOutput):
     """`last_hidden_state` (batch, seq, 2 * dim)."""
 
