@@ -123,6 +123,7 @@ from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import modernvbert as _models_modernvbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_blocks as _models_moe_blocks
@@ -1313,6 +1314,11 @@ class ConvBertConfig(PreTrainedConfig):
     head_ratio: int
     conv_kernel_size: int
     num_groups: int
+
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
 
 class Cosmos3EdgeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -4248,6 +4254,18 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
 
+class ModernVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    tie_word_embeddings: bool
+
 class Molmo2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5575,6 +5593,17 @@ class UltrabertConfig(PreTrainedConfig):
     prediction_head_size: int
     classifier_dropout: float
 
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
+
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6228,6 +6257,9 @@ class ConvBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class ConvBertForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
     config: ConvBertConfig
+
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
 
 class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Cosmos3EdgeTextConfig
@@ -7312,6 +7344,18 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
 
+class ModernVBertModel(_Loads, _models_modernvbert.Model):
+    config: ModernVBertConfig
+
+class ModernVBertForMaskedLM(_Loads, _models_modernvbert.MaskedLM):
+    config: ModernVBertConfig
+
+class ModernVBertForSequenceClassification(_Loads, _models_modernvbert.Classification):
+    config: ModernVBertConfig
+
+class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels):
+    config: ModernVBertConfig
+
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
 
@@ -7908,6 +7952,18 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
+
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
 
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig

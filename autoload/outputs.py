@@ -228,6 +228,31 @@ class MaskedImageModelingOutput(ModelOutput):
 
 
 @dataclass
+class ImageTextModelOutput(BaseModelOutput):
+    """Hidden states of words and images together; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class ImageTextMaskedLMOutput(MaskedLMOutput):
+    """Hidden tokens beside images; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class RetrievalOutput(ModelOutput):
+    """A vector for each token, for search; `embeddings` (batch, seq, dim)."""
+
+    loss: Tensor | None = None
+    embeddings: Tensor = ALWAYS
+    hidden_states: States = None
+    image_hidden_states: Tensor | None = None
+    attentions: States = None
+
+
+@dataclass
 class MultipleChoiceModelOutput(ModelOutput):
     """`logits` (batch, choices)."""
 

@@ -141,7 +141,6 @@ class Classifier(TwoLayerClassifier):
 class Classification(ReformerHead):
     """A label from the first token."""
 
-
     def __init__(self, config: Any):
         super().__init__(config)
         self.classifier = Classifier(config)
@@ -155,7 +154,6 @@ class Classification(ReformerHead):
 
 class Answer(Head):
     """Where an answer begins and ends."""
-
 
     def __init__(self, config: Any):
         super().__init__(config)
