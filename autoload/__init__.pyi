@@ -84,6 +84,7 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
 from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
@@ -1079,6 +1080,21 @@ class BloomConfig(PreTrainedConfig):
     slow_but_exact: bool
     num_hidden_layers: int
     num_attention_heads: int
+
+class BridgeTowerConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    share_cross_modal_transformer_layers: bool
+    hidden_act: str
+    hidden_size: int
+    share_link_tower_layers: bool
+    link_tower_type: str
+    num_attention_heads: int
+    num_hidden_layers: int
+    tie_word_embeddings: bool
+    init_layernorm_from_vision_encoder: bool
+    text_config: Any
+    vision_config: Any
 
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
@@ -6161,6 +6177,9 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
+
+class BridgeTowerModel(_Loads, _models_bridgetower.Model):
+    config: BridgeTowerConfig
 
 class BrosModel(_Loads, _models_layoutlm.BrosModel):
     config: BrosConfig

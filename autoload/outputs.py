@@ -253,6 +253,17 @@ class RetrievalOutput(ModelOutput):
 
 
 @dataclass
+class BridgeTowerModelOutput(ModelOutput):
+    """Words (batch, seq, dim) and patches (batch, patches, dim) that have seen each other, and both pooled."""
+
+    text_features: Tensor = ALWAYS
+    image_features: Tensor = ALWAYS
+    pooler_output: Tensor = ALWAYS
+    hidden_states: Any = None  # of the towers, and the pairs of the stack
+    attentions: Any = None  # pairs of the stack
+
+
+@dataclass
 class MultipleChoiceModelOutput(ModelOutput):
     """`logits` (batch, choices)."""
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import autoload
 from autoload.errors import ArgumentError, ConfigError
+from tests.parity.cases.bridgetower import TEXT, TOWERS
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
 from tests.parity.cases.vit import TINY, VIT
 from tests.parity.harness import Case, assert_close, load_ours
@@ -130,3 +131,39 @@ def test_parts_of_a_whole() -> None:
     model.train()
     model(**inputs(), labels=inputs()["input_ids"]).loss.backward()
     assert model.model.vision_model.embeddings.patch_embedding.weight.grad.abs().sum() > 0
+
+
+def test_towers_of_a_bridge() -> None:
+    """The weights come of the kernel that gives them; sizes that do not fit are refused before anything is made."""
+    model = fresh("bridgetower", **TOWERS)
+    given = {"input_ids": torch.arange(24).reshape(2, 12) + 5, "pixel_values": torch.randn(2, 2, 12, 12)}
+    out = model(**given)
+    assert [len(states) for states in out.hidden_states] == [5, 5, 3] and len(out.attentions) == 3
+    assert out.attentions[0][0].shape == (2, 4, 12, 12) and out.attentions[0][1].shape == (2, 4, 10, 10)
+    model.set_attn_implementation("sdpa")
+    fast = model(**given)
+    assert fast.attentions == ((None, None),) * 3
+    assert_close(fast.pooler_output, out.pooler_output, 1e-5, "another kernel")
+    assert model(**given, output_attentions=True).attentions[0][0].shape == (2, 4, 12, 12)
+    wide = {"pixel_values": torch.randn(2, 2, 12, 20), "interpolate_pos_encoding": True}
+    assert model(**given | wide).image_features.shape == (2, 16, 32)
+    with pytest.raises(ArgumentError, match="2 texts and 1 images"):
+        model(given["input_ids"], pixel_values=given["pixel_values"][:1])
+    with pytest.raises(ArgumentError, match="pass input_ids"):
+        model(inputs_embeds=torch.zeros(2, 12, 32), pixel_values=given["pixel_values"])
+
+
+def test_one_link_for_all_layers() -> None:
+    model = fresh("bridgetower", **TOWERS | dict(share_link_tower_layers=True))
+    assert sum("link_tower.LayerNorm.weight" in name for name, _ in model.named_parameters()) == 2
+    out = model(torch.arange(12)[None] + 5, pixel_values=torch.randn(1, 2, 12, 12))
+    assert out.pooler_output.shape == (1, 64)
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [("num_hidden_layers", 5), ("link_tower_type", "multiply"), ("text_config", dict(TEXT, hidden_size=64))],
+)
+def test_bridges_that_cannot_stand(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        fresh("bridgetower", **TOWERS | {field: value})

@@ -25,11 +25,12 @@ def pages(ids: Tensor) -> dict[str, Tensor]:
 
 
 CASES = [
-    Case("modernvbert", MODERN, inputs=pages),
-    Case("modernvbert", MODERN, label="words"),
+    Case("modernvbert", MODERN),
+    Case("modernvbert", MODERN, inputs=pages, label="pages"),
     Case("modernvbert", MODERN | MEAN, inputs=pages, label="mean", tasks=CLASSES),
     Case("modernvbert", MODERN | TIED, inputs=pages, label="tied", tasks=WORDS),
-    Case("ultravbert", ULTRA, inputs=pages),
+    Case("ultravbert", ULTRA),
+    Case("ultravbert", ULTRA, inputs=pages, label="pages"),
     Case("ultravbert", ULTRA | MEAN, inputs=pages, label="mean", tasks=CLASSES),
     Case("ultravbert", ULTRA | TIED, inputs=pages, label="tied", tasks=WORDS),
     Case("colmodernvbert", dict(vlm_config=MODERN | dict(model_type="modernvbert"), embedding_dim=12), inputs=pages),
