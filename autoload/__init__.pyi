@@ -113,6 +113,7 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
@@ -3521,6 +3522,35 @@ class LayoutLMConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
     max_2d_position_embeddings: int
+
+class LayoutLMv2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    max_2d_position_embeddings: int
+    max_rel_pos: int
+    rel_pos_bins: int
+    fast_qkv: bool
+    max_rel_2d_pos: int
+    rel_2d_pos_bins: int
+    convert_sync_batchnorm: bool
+    image_feature_pool_shape: Any
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    has_spatial_attention_bias: bool
+    has_visual_segment_embedding: bool
+    detectron2_config_args: Any
 
 class LayoutLMv3Config(PreTrainedConfig):
     vocab_size: int
@@ -7044,6 +7074,18 @@ class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
 
 class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: LayoutLMConfig
+
+class LayoutLMv2Model(_Loads, _models_layoutlmv2.Model):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForSequenceClassification(_Loads, _models_layoutlmv2.Classification):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForTokenClassification(_Loads, _models_layoutlmv2.TokenLabels):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForQuestionAnswering(_Loads, _models_layoutlmv2.Answer):
+    config: LayoutLMv2Config
 
 class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
     config: LayoutLMv3Config

@@ -157,6 +157,7 @@ MODELS: dict[str, Row] = {
     "kolibri1": Row("moe_windows", "Kolibri1", LM),
     "laguna": Row("moe_attention", "Laguna", LM),
     "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
+    "layoutlmv2": Row("layoutlmv2", "LayoutLMv2", "Model SequenceClassification TokenClassification" + DOCUMENT),
     "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
     "led": Row("led", "LED", SEQ2SEQ + " QuestionAnswering"),
     "lilt": Row("lilt", "Lilt", "Model SequenceClassification TokenClassification QuestionAnswering"),

@@ -1,10 +1,12 @@
-"""What the reference needs to run without a GPU."""
+"""What the reference needs to run without a GPU, and without packages that are hard to install."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor
+
+from tests.parity import detectron
 
 
 class MraKernel:
@@ -41,3 +43,8 @@ def mra_without_cuda() -> None:
     from transformers.models.mra import modeling_mra
 
     modeling_mra.mra_cuda_kernel = MraKernel()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def layoutlmv2_without_detectron2() -> None:
+    detectron.install()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import autoload
 from autoload.errors import ArgumentError, ConfigError
 from tests.parity.cases.bridgetower import TEXT, TOWERS
+from tests.parity.cases.layoutlmv2 import PAGE, TOWER
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
 from tests.parity.cases.vit import TINY, VIT
 from tests.parity.harness import Case, assert_close, load_ours
@@ -167,3 +168,55 @@ def test_one_link_for_all_layers() -> None:
 def test_bridges_that_cannot_stand(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):
         fresh("bridgetower", **TOWERS | {field: value})
+
+
+def test_page_without_its_picture() -> None:
+    model = fresh("layoutlmv2", **PAGE)
+    ids = torch.arange(24).reshape(2, 12) + 5
+    with pytest.raises(ArgumentError, match="image is missing"):
+        model(ids)
+    with pytest.raises(ArgumentError, match=r"image is \(2, 3, 30, 64\), expected .* multiples of 32"):
+        model(ids, image=torch.zeros(2, 3, 30, 64))
+    with pytest.raises(ArgumentError, match="2 texts and 1 images"):
+        model(ids, image=torch.zeros(1, 3, 32, 64))
+    pixels = torch.randint(0, 256, (2, 3, 32, 64), dtype=torch.uint8)  # as image processors give them
+    out = model(ids, image=pixels)
+    assert out.last_hidden_state.shape == (2, 12 + 6, 32)
+    seen = model(inputs_embeds=model.get_input_embeddings()(ids), image_embeds=model.see(pixels))
+    assert_close(seen.last_hidden_state, out.last_hidden_state, 1e-6, "seen before")
+
+
+def test_files_with_the_colours_means(tmp_path: Path) -> None:
+    """Older files of LayoutLMv2 hold the mean and deviation of the colours, which the settings say already."""
+    load_ours(Case("layoutlmv2", PAGE), "Model", tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    more = {"visual.pixel_mean": torch.zeros(3, 1, 1), "visual.pixel_std": torch.ones(3, 1, 1)}
+    save_file(state | more, tmp_path / "model.safetensors")
+    model, info = autoload.AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    frozen = {name.split(".")[3] for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"stem", "res2"}
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("detectron2_config_args", {"MODEL.RESNETS.DEPTH": 18}),
+        ("detectron2_config_args", {"MODEL.BACKBONE.NAME": "build_vit_backbone"}),
+        ("image_feature_pool_shape", [2, 3, 11]),
+    ],
+)
+def test_towers_that_are_not_there(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        fresh("layoutlmv2", **PAGE | {field: TOWER | value if isinstance(value, dict) else value})
+
+
+def test_default_tower() -> None:
+    """The sizes of the models on the Hub, built without memory."""
+    with torch.device("meta"):
+        model = autoload.LayoutLMv2Model(autoload.LayoutLMv2Config())
+    shapes = {name: tuple(value.shape) for name, value in model.visual.backbone.state_dict().items()}
+    assert len(model.visual.backbone.bottom_up.res4) == 23
+    assert shapes["bottom_up.res2.0.conv2.weight"] == (256, 8, 3, 3)
+    assert shapes["bottom_up.res5.2.conv3.weight"] == (2048, 2048, 1, 1)
+    assert shapes["fpn_output2.weight"] == (256, 256, 3, 3)
