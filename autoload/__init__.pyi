@@ -84,7 +84,9 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
+from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -112,6 +114,7 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
@@ -127,6 +130,7 @@ from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import modernvbert as _models_modernvbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_blocks as _models_moe_blocks
@@ -157,6 +161,7 @@ from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import vit as _models_vit
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -1093,6 +1098,21 @@ class BloomConfig(PreTrainedConfig):
     num_hidden_layers: int
     num_attention_heads: int
 
+class BridgeTowerConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    share_cross_modal_transformer_layers: bool
+    hidden_act: str
+    hidden_size: int
+    share_link_tower_layers: bool
+    link_tower_type: str
+    num_attention_heads: int
+    num_hidden_layers: int
+    tie_word_embeddings: bool
+    init_layernorm_from_vision_encoder: bool
+    text_config: Any
+    vision_config: Any
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1156,6 +1176,21 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class CLIPVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    projection_dim: int
+    hidden_act: str
+    layer_norm_eps: float
+    initializer_range: float
+    initializer_factor: float
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -1312,6 +1347,11 @@ class ConvBertConfig(PreTrainedConfig):
     head_ratio: int
     conv_kernel_size: int
     num_groups: int
+
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
 
 class Cosmos3EdgeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -3550,6 +3590,35 @@ class LayoutLMConfig(PreTrainedConfig):
     use_cache: bool
     max_2d_position_embeddings: int
 
+class LayoutLMv2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    max_2d_position_embeddings: int
+    max_rel_pos: int
+    rel_pos_bins: int
+    fast_qkv: bool
+    max_rel_2d_pos: int
+    rel_2d_pos_bins: int
+    convert_sync_batchnorm: bool
+    image_feature_pool_shape: Any
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    has_spatial_attention_bias: bool
+    has_visual_segment_embedding: bool
+    detectron2_config_args: Any
+
 class LayoutLMv3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4373,6 +4442,18 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     classifier_activation: str
     tie_word_embeddings: bool
     use_cache: bool
+
+class ModernVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    tie_word_embeddings: bool
 
 class Molmo2TextConfig(PreTrainedConfig):
     vocab_size: int
@@ -5518,6 +5599,19 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SiglipVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    hidden_act: str
+    layer_norm_eps: float
+    vision_use_head: bool
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5872,6 +5966,16 @@ class UMT5Config(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
     head_dim: int
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -5942,6 +6046,24 @@ class VisualBertConfig(PreTrainedConfig):
     visual_embedding_dim: int
     bypass_transformer: bool
     special_visual_initialize: bool
+
+class ViTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    qkv_bias: bool
+    encoder_stride: int
+    pooler_output_size: Any
+    pooler_act: str
 
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -6413,6 +6535,9 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
 
+class BridgeTowerModel(_Loads, _models_bridgetower.Model):
+    config: BridgeTowerConfig
+
 class BrosModel(_Loads, _models_layoutlm.BrosModel):
     config: BrosConfig
 
@@ -6454,6 +6579,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
+
+class CLIPVisionModel(_Loads, _models_clip.ClipTower):
+    config: CLIPVisionConfig
 
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
@@ -6505,6 +6633,9 @@ class ConvBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class ConvBertForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
     config: ConvBertConfig
+
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
 
 class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Cosmos3EdgeTextConfig
@@ -7277,6 +7408,18 @@ class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
 class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: LayoutLMConfig
 
+class LayoutLMv2Model(_Loads, _models_layoutlmv2.Model):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForSequenceClassification(_Loads, _models_layoutlmv2.Classification):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForTokenClassification(_Loads, _models_layoutlmv2.TokenLabels):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForQuestionAnswering(_Loads, _models_layoutlmv2.Answer):
+    config: LayoutLMv2Config
+
 class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
     config: LayoutLMv3Config
 
@@ -7603,6 +7746,18 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
+
+class ModernVBertModel(_Loads, _models_modernvbert.Model):
+    config: ModernVBertConfig
+
+class ModernVBertForMaskedLM(_Loads, _models_modernvbert.MaskedLM):
+    config: ModernVBertConfig
+
+class ModernVBertForSequenceClassification(_Loads, _models_modernvbert.Classification):
+    config: ModernVBertConfig
+
+class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels):
+    config: ModernVBertConfig
 
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
@@ -8120,6 +8275,9 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
+    config: SiglipVisionConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -8278,6 +8436,17 @@ class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 
 class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: UMT5Config
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
 
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
@@ -8296,6 +8465,15 @@ class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
 
 class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
     config: VisualBertConfig
+
+class ViTModel(_Loads, _models_vit.Model):
+    config: ViTConfig
+
+class ViTForImageClassification(_Loads, _models_vit.ImageClassification):
+    config: ViTConfig
+
+class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
+    config: ViTConfig
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig

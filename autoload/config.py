@@ -256,7 +256,8 @@ class PreTrainedConfig:
             if isinstance(default_type, type) and not default_type.model_type:
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
-                out[name] = part.to_diff_dict()
+                # What stands two levels down is written in full, as every reader of such files has seen it.
+                out[name] = part.to_diff_dict() | {inner: full[name][inner] for inner in part.spec.sub_configs}
                 out[name].pop("transformers_version")
         out.pop("_name_or_path", None)
         return out

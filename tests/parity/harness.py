@@ -31,8 +31,9 @@ class Case:
     skip: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     tasks: tuple[str, ...] = ()  # to compare; none named: all
-    inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
+    inputs: Callable[[Tensor], dict[str, Any]] | None = None  # further inputs, or others, from the token ids
     tables: Mapping[str, int] = field(default_factory=dict)  # buffers of whole numbers: how many there are to draw from
+    image: tuple[int, ...] = ()  # channels, height and width, for a type that reads images and no tokens
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
@@ -102,7 +103,8 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
     if encodes(case) and task == "SequenceClassification":
         ids[:, 6] = case.config.get("eos_token_id", 2)  # where the label is read; no padding gets there
     target = target_for(vocabulary, low, batch) if encodes(case) and task in TARGETS else {}
-    return {"input_ids": ids} | target | (case.inputs(ids) if case.inputs is not None else {})
+    read = {"pixel_values": torch.randn(batch, *case.image, generator=generator)} if case.image else {"input_ids": ids}
+    return read | target | (case.inputs(ids) if case.inputs is not None else {})
 
 
 def encodes(case: Case) -> bool:
@@ -121,7 +123,8 @@ def target_for(vocabulary: int, low: int, batch: int, length: int = 9) -> dict[s
 
 def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS) -> dict[str, Tensor]:
     """Labels that a task takes; some tokens do not count."""
-    input_ids = inputs.get("decoder_input_ids", inputs["input_ids"])
+    input_ids = inputs.get("decoder_input_ids", inputs.get("input_ids", inputs.get("pixel_values")))
+    assert input_ids is not None
     generator = torch.Generator().manual_seed(4)
     batch = input_ids.shape[0]
 
