@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -69,6 +79,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase

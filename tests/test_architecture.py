@@ -25,6 +25,8 @@ MAY: dict[str, str] = {
     "download": "errors hubcache",
     "repository": "errors hub hubcache",
     "text": "bridge errors hub",
+    "audio": "errors hub",
+    "processing": "errors hub audio",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",
@@ -53,6 +55,8 @@ LATER: dict[str, str] = {
     "hub": "repository",  # only for what is no directory
     "repository": "download",  # only for what is not cached
     "text": "auto registry config configs notebook torch",  # torch for return_tensors="pt"
+    "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio text",
     "generation": "auto hub saving registry config",
     "models": "auto registry",  # of models that hold others
     "loading": "sharding",
