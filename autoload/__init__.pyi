@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -69,6 +79,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
@@ -162,6 +179,7 @@ from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import vit as _models_vit
+from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -6085,6 +6103,50 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class WhisperConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    num_mel_bins: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    encoder_ffn_dim: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    decoder_start_token_id: int
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    max_source_positions: int
+    max_target_positions: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    suppress_tokens: Any
+    begin_suppress_tokens: Any
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    median_filter_width: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
+
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
     layerdrop: float
@@ -8477,6 +8539,18 @@ class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
+
+class WhisperModel(_Loads, _models_whisper.Model):
+    config: WhisperConfig
+
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+    config: WhisperConfig
+
+class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
+    config: WhisperConfig
+
+class WhisperForConditionalGeneration(_Loads, _models_whisper.LM):
+    config: WhisperConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig
