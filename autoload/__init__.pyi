@@ -1341,6 +1341,11 @@ class CohereCompassTextConfig(PreTrainedConfig):
     layer_types: Any
     pooling: Any
 
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
+
 class ConvBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1365,11 +1370,6 @@ class ConvBertConfig(PreTrainedConfig):
     head_ratio: int
     conv_kernel_size: int
     num_groups: int
-
-class ColModernVBertConfig(PreTrainedConfig):
-    vlm_config: Any
-    embedding_dim: int
-    initializer_range: float
 
 class Cosmos3EdgeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -5956,6 +5956,17 @@ class UltrabertConfig(PreTrainedConfig):
     prediction_head_size: int
     classifier_dropout: float
 
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
+
 class UMT5Config(PreTrainedConfig):
     vocab_size: int
     d_model: int
@@ -5984,16 +5995,6 @@ class UMT5Config(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
     head_dim: int
-class UltraVBertConfig(PreTrainedConfig):
-    text_config: Any
-    vision_config: Any
-    image_token_id: int
-    pixel_shuffle_factor: int
-    initializer_range: float
-    initializer_cutoff_factor: float
-    classifier_pooling: str
-    classifier_dropout: float
-    tie_word_embeddings: bool
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -6678,6 +6679,9 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
 
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
+
 class ConvBertModel(_Loads, _models_bert.ProjectedModel):
     config: ConvBertConfig
 
@@ -6695,9 +6699,6 @@ class ConvBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class ConvBertForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
     config: ConvBertConfig
-
-class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
-    config: ColModernVBertConfig
 
 class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Cosmos3EdgeTextConfig
@@ -8481,6 +8482,18 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
 
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
+
 class UMT5Model(_Loads, _models_t5.Model):
     config: UMT5Config
 
@@ -8498,17 +8511,6 @@ class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 
 class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: UMT5Config
-class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
-    config: UltraVBertConfig
-
-class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
-    config: UltraVBertConfig
-
-class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
-    config: UltraVBertConfig
-
-class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
-    config: UltraVBertConfig
 
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
