@@ -142,6 +142,7 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import pop2piano as _models_pop2piano
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
@@ -5039,6 +5040,34 @@ class PLBartConfig(PreTrainedConfig):
     num_hidden_layers: int
     initializer_range: float
 
+class Pop2PianoConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: str
+    is_gated_act: Any
+    composer_vocab_size: int
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7800,6 +7829,9 @@ class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
 
 class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
     config: PLBartConfig
+
+class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
+    config: Pop2PianoConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import autoload
-from autoload.errors import ConfigError
+from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.relative import distances, relative_buckets
 from autoload.loading import Weights
 from tests.parity.cases import all_cases
 from tests.parity.cases.t5 import TINY
-from tests.parity.harness import Case, assert_close, inputs_for, labels_for, reference_model
+from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
 
 
 def case_of(name: str) -> Case:
@@ -173,3 +173,33 @@ def test_what_is_refused() -> None:
     model = autoload.T5ForConditionalGeneration(autoload.T5Config(**(TINY | {"decoder_start_token_id": None})))
     with pytest.raises(ConfigError, match="decoder_start_token_id"):
         model(torch.tensor([[5, 6, 1]]), labels=torch.tensor([[5, 1]]))
+
+
+def test_piano(tmp_path: Path) -> None:
+    """Frames of songs in place of tokens: scores, and the notes in each style; a row that only fills the batch."""
+    case, task = case_of("pop2piano"), "SpeechSeq2Seq"
+    theirs, ours = reference_model(case, task), load_ours(case, task, tmp_path)
+    generator = torch.Generator().manual_seed(8)
+    frames = torch.randn(3, 7, 32, generator=generator)
+    mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2, [0] * 7])
+    ids = inputs_for(case, task)["decoder_input_ids"]
+    with torch.no_grad():
+        found, expected = (m(input_features=frames, decoder_input_ids=ids).logits for m in (ours, theirs))
+    assert_close(found, expected, 1e-5, "logits")
+    styles = {"composer1": 2, "composer2": 3, "composer3": 4}
+    songs = []
+    for style in styles:
+        for model in (ours, theirs):
+            model.generation_config.composer_to_feature_token = styles
+        settings = dict(composer=style, max_new_tokens=8, do_sample=False)
+        songs.append(ours.generate(frames, attention_mask=mask, **settings))
+        assert torch.equal(songs[-1], theirs.generate(frames, attention_mask=mask, **settings)), style
+    assert torch.equal(ours.generate(frames, **settings), theirs.generate(frames, **settings))
+    assert len({str(song.tolist()) for song in songs}) > 1, "the style matters"
+    with pytest.raises(ArgumentError, match="composer9"):
+        ours.generate(frames, composer="composer9")
+    ours.generation_config.composer_to_feature_token = {}
+    with pytest.raises(ArgumentError, match="composer_vocab_size"):
+        ours.generate(frames)
+    with pytest.raises(ArgumentError, match="not both"):
+        ours(input_features=frames, inputs_embeds=frames, decoder_input_ids=ids)
