@@ -154,6 +154,7 @@ from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
+from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import xlm as _models_xlm
@@ -5749,6 +5750,38 @@ class TrOCRConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class UdopConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    relative_bias_args: Any
+    max_2d_position_embeddings: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    add_cross_attention: bool
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -8168,6 +8201,12 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
+
+class UdopModel(_Loads, _models_udop.Model):
+    config: UdopConfig
+
+class UdopForConditionalGeneration(_Loads, _models_udop.LM):
+    config: UdopConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

@@ -167,6 +167,18 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithAttentionMask(ModelOutput):
+    """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
+
+    last_hidden_state: Tensor = ALWAYS
+    attention_mask: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
 class MoEModelOutputWithPastAndCrossAttentions(ModelOutput):
     """Hidden states of one side of an encoder-decoder with experts; `router_logits` per layer (batch, seq, experts)."""
 

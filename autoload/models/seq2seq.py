@@ -269,6 +269,10 @@ class Model(EncoderDecoder):
         named = hasattr(encoder_outputs, "last_hidden_state")
         return encoder_outputs if named else BaseModelOutput(*encoder_outputs[:3])
 
+    def source_mask(self, source: Any, attention_mask: Tensor | None) -> Tensor | None:
+        """Which of the encoder's states are no padding, (batch, source)."""
+        return attention_mask
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -310,7 +314,7 @@ class Model(EncoderDecoder):
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=source.last_hidden_state,
-            encoder_attention_mask=attention_mask,
+            encoder_attention_mask=self.source_mask(source, attention_mask),
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from autoload.layers.relative import distances, relative_buckets
 from autoload.loading import Weights
 from tests.parity.cases import all_cases
 from tests.parity.cases.t5 import TINY
+from tests.parity.cases.udop import page
 from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
 
 
@@ -203,3 +205,30 @@ def test_piano(tmp_path: Path) -> None:
         ours.generate(frames)
     with pytest.raises(ArgumentError, match="not both"):
         ours(input_features=frames, inputs_embeds=frames, decoder_input_ids=ids)
+
+
+def test_page(tmp_path: Path) -> None:
+    """Words, boxes and an image, ragged: the patches are read once, and beams know which of them are padding."""
+    case, task = case_of("udop"), "ImageTextToText"
+    theirs = copy.deepcopy(reference_model(case, task))
+    with torch.no_grad():
+        for name, p in theirs.named_parameters():
+            if p.dim() == 2 and "embed" not in name and "shared" not in name:
+                p.mul_(4)  # what such a model writes depends on what it reads
+    theirs.save_pretrained(tmp_path)
+    ours = autoload.AutoModelForImageTextToText.from_pretrained(tmp_path)
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    mask = torch.ones_like(ids)
+    mask[1, 8:] = 0
+    inputs = page(ids) | {"input_ids": ids.masked_fill(mask == 0, 0), "attention_mask": mask}
+    for settings in (dict(num_beams=1), dict(num_beams=3, num_return_sequences=2), dict(use_cache=False)):
+        settings |= dict(max_new_tokens=8, do_sample=False)
+        found = ours.generate(**inputs, **settings)
+        assert torch.equal(found, theirs.generate(**inputs, **settings))
+        assert len({tuple(row) for row in found.tolist()}) > 1, "the page matters"
+    with pytest.raises(ArgumentError, match="bbox"):
+        ours(input_ids=ids, labels=ids)
+    with pytest.raises(ArgumentError, match="found 8x8 pixels, expected 16x16"):
+        ours(**inputs | {"pixel_values": torch.zeros(3, 3, 8, 8)}, labels=ids)
+    with pytest.raises(ConfigError, match="relative_bias_args"):
+        autoload.UdopModel(autoload.UdopConfig(**case.config, relative_bias_args=[{"type": "1d", "expand": True}]))
