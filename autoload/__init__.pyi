@@ -142,6 +142,7 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import pix2struct as _models_pix2struct
 from autoload.models import pop2piano as _models_pop2piano
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
@@ -5009,6 +5010,15 @@ class PhimoeConfig(PreTrainedConfig):
     input_jitter_noise: float
     lm_head_bias: bool
 
+class Pix2StructConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    initializer_factor: float
+    initializer_range: float
+    is_vqa: bool
+    tie_word_embeddings: bool
+    is_encoder_decoder: bool
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -7850,6 +7860,9 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
+
+class Pix2StructForConditionalGeneration(_Loads, _models_pix2struct.LM):
+    config: Pix2StructConfig
 
 class PLBartModel(_Loads, _models_bart.Model):
     config: PLBartConfig

@@ -236,6 +236,9 @@ class Model(EncoderDecoder):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        self.make_sides(config)
+
+    def make_sides(self, config: Any) -> None:
         spec = self.variant.spec(config)
         self.make_tables(config, spec)
         self.encoder = self.encoder_class(config, spec)

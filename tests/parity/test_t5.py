@@ -16,6 +16,7 @@ from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.relative import distances, relative_buckets
 from autoload.loading import Weights
 from tests.parity.cases import all_cases
+from tests.parity.cases.pix2struct import patches
 from tests.parity.cases.t5 import TINY
 from tests.parity.cases.udop import page
 from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
@@ -232,3 +233,31 @@ def test_page(tmp_path: Path) -> None:
         ours(**inputs | {"pixel_values": torch.zeros(3, 3, 8, 8)}, labels=ids)
     with pytest.raises(ConfigError, match="relative_bias_args"):
         autoload.UdopModel(autoload.UdopConfig(**case.config, relative_bias_args=[{"type": "1d", "expand": True}]))
+
+
+def test_screen(tmp_path: Path) -> None:
+    """Patches of an image, ragged, with their mask or known by being zero; tokens as the reference's."""
+    case, task = case_of("pix2struct"), "ImageTextToText"
+    theirs = copy.deepcopy(reference_model(case, task))
+    with torch.no_grad():
+        for name, p in theirs.named_parameters():
+            if p.dim() == 2 and "embed" not in name:
+                p.mul_(5)
+    theirs.save_pretrained(tmp_path)
+    ours = autoload.AutoModelForImageTextToText.from_pretrained(tmp_path)
+    mask = torch.ones(3, 12, dtype=torch.int64)
+    mask[1, 8:] = 0
+    shown = patches(mask)["flattened_patches"] * mask[..., None]
+    for inputs in ({"attention_mask": mask}, {}):
+        for ways in (dict(num_beams=1), dict(num_beams=3, use_cache=True, num_return_sequences=2)):
+            settings = inputs | ways | dict(max_new_tokens=8, do_sample=False)
+            found = ours.generate(flattened_patches=shown, **settings)
+            assert torch.equal(found, theirs.generate(flattened_patches=shown, **settings))
+            assert len({tuple(row) for row in found.tolist()}) > 1, "the image matters"
+    labels = torch.tensor([[5, 6, -100], [7, 1, -100], [8, 9, 1]])
+    with torch.no_grad():
+        found, expected = (m(shown, mask, labels=labels) for m in (ours, theirs))
+    assert_close(found.logits, expected.logits, 1e-5, "logits")
+    assert_close(found.loss, expected.loss, 1e-5, "loss")
+    with pytest.raises(ArgumentError, match="flattened_patches"):
+        ours(decoder_input_ids=labels)
