@@ -42,6 +42,30 @@ class Norm(RMSNorm):
         return self.weight * F.rms_norm(x.float(), self.weight.shape, eps=self.eps).to(self.weight.dtype)
 
 
+class Linear(nn.Linear):
+    """Fresh values deviate by `std`, without which scores that are not scaled would be too large."""
+
+    def __init__(self, size: int, count: int, std: float, bias: bool = False):
+        super().__init__(size, count, bias=bias)
+        self.std = std
+
+    def init_own(self, std: float) -> None:
+        self.weight.normal_(0.0, self.std)
+        if self.bias is not None:
+            self.bias.zero_()
+
+
+class Table(nn.Embedding):
+    """Fresh values deviate by `std`."""
+
+    def __init__(self, count: int, size: int, std: float):
+        super().__init__(count, size)
+        self.std = std
+
+    def init_own(self, std: float) -> None:
+        self.weight.normal_(0.0, self.std)
+
+
 class Attention(gpt_decoder.Attention):
     """Scores are not scaled; a table of relative positions may stand beside the projections."""
 
@@ -50,11 +74,17 @@ class Attention(gpt_decoder.Attention):
             config.d_model, config.num_heads, layer_idx, scale=1.0, dropout=config.dropout_rate, cross=cross
         )
         self.dim = config.d_kv
-        inner = config.num_heads * config.d_kv
-        self.q, self.k, self.v = (nn.Linear(config.d_model, inner, bias=False) for _ in range(3))
-        self.o = nn.Linear(inner, config.d_model, bias=False)
+        size, inner, std = config.d_model, config.num_heads * config.d_kv, config.initializer_factor
+        self.q = Linear(size, inner, std * (size * config.d_kv) ** -0.5)
+        self.k, self.v = (Linear(size, inner, std * size**-0.5) for _ in range(2))
+        self.o = Linear(inner, size, std * inner**-0.5)
         if table:
-            self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
+            self.relative_attention_bias = self.make_table(config)
+
+    def make_table(self, config: Any) -> nn.Embedding:
+        """A number for each distance and head."""
+        std = config.initializer_factor * config.d_model**-0.5
+        return Table(config.relative_attention_num_buckets, config.num_heads, std)
 
     def queries(self, x: Tensor) -> Tensor:
         return self.split(self.q(x))
@@ -71,10 +101,13 @@ class MLP(nn.Module):
 
     def __init__(self, config: Any):
         super().__init__()
-        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.make_wide(config, config.initializer_factor * config.d_model**-0.5)
+        self.wo = Linear(config.d_ff, config.d_model, config.initializer_factor * config.d_ff**-0.5)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.act = Activation(config.dense_act_fn)
+
+    def make_wide(self, config: Any, std: float) -> None:
+        self.wi = Linear(config.d_model, config.d_ff, std)
 
     def widen(self, x: Tensor) -> Tensor:
         return self.act(self.wi(x))
@@ -86,10 +119,8 @@ class MLP(nn.Module):
 class GatedMLP(MLP):
     """Two wide layers, one the gate of the other."""
 
-    def __init__(self, config: Any):
-        super().__init__(config)
-        del self.wi
-        self.wi_0, self.wi_1 = (nn.Linear(config.d_model, config.d_ff, bias=False) for _ in range(2))
+    def make_wide(self, config: Any, std: float) -> None:
+        self.wi_0, self.wi_1 = (Linear(config.d_model, config.d_ff, std) for _ in range(2))
 
     def widen(self, x: Tensor) -> Tensor:
         return self.act(self.wi_0(x)) * self.wi_1(x)
@@ -146,7 +177,7 @@ class Side(seq2seq.Stack):
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed_tokens = Table(config.vocab_size, config.d_model, config.initializer_factor)
         self.block = nn.ModuleList(
             self.block_class(config, i, crosses=self.crosses, table=i == 0 or spec.own_positions)
             for i in range(self.depth(config))
@@ -209,7 +240,7 @@ class Model(seq2seq.Model):
     decoder_class = Decoder
 
     def make_tables(self, config: Any, spec: Spec) -> None:
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Table(config.vocab_size, config.d_model, config.initializer_factor)
 
 
 def encoder_alone(config: Any) -> Any:
@@ -230,7 +261,7 @@ class EncoderModel(PreTrainedModel):
 
     def __init__(self, config: Any, spec: Any = None):
         super().__init__(encoder_alone(config) if self.marks_config else config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Table(config.vocab_size, config.d_model, config.initializer_factor)
         self.encoder = self.encoder_class(self.config, self.variant.spec(config) if spec is None else spec)
 
     def get_encoder(self) -> Any:

@@ -19,7 +19,7 @@ from tests.parity.cases import all_cases
 from tests.parity.cases.pix2struct import patches
 from tests.parity.cases.t5 import TINY
 from tests.parity.cases.udop import page
-from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
+from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_class, reference_model
 
 
 def case_of(name: str) -> Case:
@@ -157,6 +157,23 @@ def test_router_losses(name: str) -> None:
     assert_close(ours.get_parameter(router).grad, theirs.get_parameter(router).grad, 1e-4, "gradient")
     plain = ours(**inputs)
     assert "encoder_router_logits" not in plain and plain.loss < found.loss
+
+
+@pytest.mark.parametrize("name", ["t5", "umt5", "switch_transformers", "longt5-global"])
+def test_fresh_values(name: str) -> None:
+    """Weights of a new model are as large as the reference's, or training from nothing would go another way."""
+    from transformers import CONFIG_MAPPING
+
+    case = case_of(name)
+    fields = {**case.config, "d_model": 64, "d_kv": 16, "initializer_factor": 2.0}
+    config = autoload.AutoConfig.for_model(case.model_type, **fields)
+    torch.manual_seed(0)
+    ours = dict(autoload.AutoModelForSeq2SeqLM.from_config(config).named_parameters())
+    theirs = reference_class(case.model_type, "Seq2SeqLM")(CONFIG_MAPPING[case.model_type](**fields))
+    compared = [name for name, p in theirs.named_parameters() if p.numel() > 1000 or "router.classifier.weight" in name]
+    assert len(compared) > 20
+    for name in compared:
+        assert abs(ours[name].std() / theirs.get_parameter(name).std() - 1) < 0.2, name
 
 
 @pytest.mark.parametrize("both", [True, False])
