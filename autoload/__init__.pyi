@@ -165,6 +165,8 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import pix2struct as _models_pix2struct
+from autoload.models import pop2piano as _models_pop2piano
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
@@ -176,6 +178,7 @@ from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
+from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import vit as _models_vit
@@ -5203,6 +5206,15 @@ class PhimoeConfig(PreTrainedConfig):
     input_jitter_noise: float
     lm_head_bias: bool
 
+class Pix2StructConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    initializer_factor: float
+    initializer_range: float
+    is_vqa: bool
+    tie_word_embeddings: bool
+    is_encoder_decoder: bool
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -5234,6 +5246,34 @@ class PLBartConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
     initializer_range: float
+
+class Pop2PianoConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: str
+    is_gated_act: Any
+    composer_vocab_size: int
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -5927,6 +5967,38 @@ class TrOCRConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     num_attention_heads: int
     hidden_size: int
+    num_hidden_layers: int
+
+class UdopConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    relative_bias_args: Any
+    max_2d_position_embeddings: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    add_cross_attention: bool
+    hidden_size: int
+    num_attention_heads: int
     num_hidden_layers: int
 
 class UltrabertConfig(PreTrainedConfig):
@@ -8116,6 +8188,9 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
 
+class Pix2StructForConditionalGeneration(_Loads, _models_pix2struct.LM):
+    config: Pix2StructConfig
+
 class PLBartModel(_Loads, _models_bart.Model):
     config: PLBartConfig
 
@@ -8127,6 +8202,9 @@ class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
 
 class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
     config: PLBartConfig
+
+class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
+    config: Pop2PianoConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -8466,6 +8544,12 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
+
+class UdopModel(_Loads, _models_udop.Model):
+    config: UdopConfig
+
+class UdopForConditionalGeneration(_Loads, _models_udop.LM):
+    config: UdopConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

@@ -175,6 +175,15 @@ class MoEModelOutput(ModelOutput):
     attentions: States = None
     router_probs: States = None
     router_logits: States = None
+class BaseModelOutputWithAttentionMask(ModelOutput):
+    """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
+
+    last_hidden_state: Tensor = ALWAYS
+    attention_mask: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
 
 
 @dataclass

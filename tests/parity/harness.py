@@ -44,8 +44,9 @@ LABELS = 5
 TARGETS = (
     "Model",
     "Seq2SeqLM",
-    "SpeechSeq2Seq",
     "QuestionAnswering",
+    "SpeechSeq2Seq",
+    "ImageTextToText",
 )  # of encoder-decoders: those with a target of its own
 SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
 
@@ -138,7 +139,7 @@ def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS
     def numbers(high: int, *shape: int) -> Tensor:
         return torch.randint(0, high, shape, generator=generator)
 
-    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM", "SpeechSeq2Seq"):
+    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM", "SpeechSeq2Seq", "ImageTextToText"):
         labels = input_ids.clone()
         labels[0, :3] = -100
         return {"labels": labels}
