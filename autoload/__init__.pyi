@@ -142,6 +142,7 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import prophetnet as _models_prophetnet
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
@@ -5018,6 +5019,37 @@ class PLBartConfig(PreTrainedConfig):
     num_hidden_layers: int
     initializer_range: float
 
+class ProphetNetConfig(PreTrainedConfig):
+    activation_dropout: float
+    activation_function: str
+    vocab_size: int
+    hidden_size: int
+    encoder_ffn_dim: int
+    num_encoder_layers: int
+    num_encoder_attention_heads: int
+    decoder_ffn_dim: int
+    num_decoder_layers: int
+    num_decoder_attention_heads: int
+    attention_dropout: float
+    dropout: float
+    max_position_embeddings: int
+    init_std: float
+    is_encoder_decoder: bool
+    add_cross_attention: bool
+    decoder_start_token_id: int
+    ngram: int
+    num_buckets: int
+    relative_max_distance: int
+    disable_ngram_loss: bool
+    eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
+
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7650,6 +7682,15 @@ class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
 
 class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
     config: PLBartConfig
+
+class ProphetNetModel(_Loads, _models_prophetnet.Model):
+    config: ProphetNetConfig
+
+class ProphetNetForConditionalGeneration(_Loads, _models_prophetnet.LM):
+    config: ProphetNetConfig
+
+class ProphetNetForCausalLM(_Loads, _models_prophetnet.DecoderLM):
+    config: ProphetNetConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config

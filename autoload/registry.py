@@ -209,6 +209,7 @@ MODELS: dict[str, Row] = {
     "phi3": Row("decoder", "Phi3", LM_ST),
     "phimoe": Row("moe_wirings", "Phimoe", LM_S),
     "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
+    "prophetnet": Row("prophetnet", "ProphetNet", SEQ2SEQ_LM),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),

@@ -42,7 +42,8 @@ class Head(EncoderDecoder, heads.Head):
     output_class: ClassVar[Any]
 
     def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
-        return kind(**own, **{name: value for name, value in out.items() if name != "last_hidden_state"})
+        fields = kind.__dataclass_fields__
+        return kind(**own, **{name: value for name, value in out.items() if name in fields})
 
 
 class LM(Head):
@@ -104,9 +105,13 @@ class LM(Head):
             *(past_key_values, inputs_embeds, decoder_inputs_embeds, use_cache),
             **kwargs,
         )
+        return finish(self.result(out, labels), return_dict, self.config)
+
+    def result(self, out: Any, labels: Tensor | None) -> Any:
+        """Scores and loss, from the states of both sides."""
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels)
-        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
+        return self.hand_on(self.output_class, out, loss=loss, logits=logits)
 
 
 class BiasedLM(LM):
