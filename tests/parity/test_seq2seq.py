@@ -204,6 +204,35 @@ def test_resize(case: Case, loaded: Any) -> None:
         ours(input_ids=source["input_ids"] * 0 + count + 1, decoder_input_ids=target)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_resize_the_target(tied: bool, tmp_path: Path) -> None:
+    """Marian's target may get more words of its own; what is saved then loads in the reference."""
+    from transformers import MarianMTModel
+
+    case = next(case for case in CASES if str(case) == "marian-apart")
+    config = autoload.MarianConfig(**case.config, tie_word_embeddings=tied)
+    ours: Any = autoload.AutoModelForSeq2SeqLM.from_config(config).eval()
+    source, target = ragged(case, ours), inputs_for(case, "CausalLM", seq=5)["input_ids"]
+    with torch.no_grad():
+        ours.final_logits_bias += 0.5
+        before = ours(**source, decoder_input_ids=target).logits
+        table = ours.resize_decoder_token_embeddings(120)
+        after = ours(**source, decoder_input_ids=target).logits
+    assert table is ours.model.get_decoder_input_embeddings() and table.num_embeddings == ours.config.decoder_vocab_size
+    assert after.shape[-1] == 120 and torch.equal(after[..., :111], before)
+    assert ours.get_input_embeddings().num_embeddings == ours.config.vocab_size == 99
+    assert (ours.lm_head.weight is table.weight) == tied
+    ours.save_pretrained(tmp_path)
+    theirs = MarianMTModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert_close(theirs(**source, decoder_input_ids=target).logits, after, case.tolerance, "logits")
+    shared: Any = autoload.MarianMTModel(
+        autoload.MarianConfig(**{**case.config, "share_encoder_decoder_embeddings": True})
+    )
+    with pytest.raises(ConfigError, match="share_encoder_decoder_embeddings"):
+        shared.resize_decoder_token_embeddings(120)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_checkpointing(case: Case, loaded: Any) -> None:
     """Gradient checkpointing changes no gradient; it makes no cache."""
