@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -69,6 +79,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
@@ -84,7 +101,9 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
+from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -112,19 +131,23 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_compressed as _models_mla_compressed
 from autoload.models import mla_indexed as _models_mla_indexed
 from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import modernvbert as _models_modernvbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_blocks as _models_moe_blocks
@@ -149,10 +172,15 @@ from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import switch_transformers as _models_switch_transformers
+from autoload.models import t5 as _models_t5
+from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import vit as _models_vit
+from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -1089,6 +1117,21 @@ class BloomConfig(PreTrainedConfig):
     num_hidden_layers: int
     num_attention_heads: int
 
+class BridgeTowerConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    share_cross_modal_transformer_layers: bool
+    hidden_act: str
+    hidden_size: int
+    share_link_tower_layers: bool
+    link_tower_type: str
+    num_attention_heads: int
+    num_hidden_layers: int
+    tie_word_embeddings: bool
+    init_layernorm_from_vision_encoder: bool
+    text_config: Any
+    vision_config: Any
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1152,6 +1195,21 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class CLIPVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    projection_dim: int
+    hidden_act: str
+    layer_norm_eps: float
+    initializer_range: float
+    initializer_factor: float
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -1283,6 +1341,11 @@ class CohereCompassTextConfig(PreTrainedConfig):
     sliding_window: int
     layer_types: Any
     pooling: Any
+
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
 
 class ConvBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -1640,6 +1703,57 @@ class DeepseekV32Config(PreTrainedConfig):
     first_k_dense_replace: int
     layer_types: Any
     num_local_experts: int
+
+class DeepseekV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    moe_intermediate_size: int
+    head_dim: int
+    q_lora_rank: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    n_shared_experts: int
+    scoring_func: str
+    norm_topk_prob: bool
+    routed_scaling_factor: float
+    rope_theta: float
+    layer_types: Any
+    compress_rates: Any
+    compress_rope_theta: float
+    hc_mult: int
+    hc_sinkhorn_iters: int
+    hc_eps: float
+    mlp_layer_types: Any
+    swiglu_limit: float
+    sliding_window: int
+    o_groups: int
+    o_lora_rank: int
+    index_n_heads: int
+    index_head_dim: int
+    index_topk: int
+    num_nextn_predict_layers: int
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    router_jitter_noise: float
+    partial_rotary_factor: Any
+    attention_bias: bool
+    mlp_bias: bool
+    num_local_experts: int
+    intermediate_size: int
 
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
@@ -3495,6 +3609,35 @@ class LayoutLMConfig(PreTrainedConfig):
     use_cache: bool
     max_2d_position_embeddings: int
 
+class LayoutLMv2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    max_2d_position_embeddings: int
+    max_rel_pos: int
+    rel_pos_bins: int
+    fast_qkv: bool
+    max_rel_2d_pos: int
+    rel_2d_pos_bins: int
+    convert_sync_batchnorm: bool
+    image_feature_pool_shape: Any
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    has_spatial_attention_bias: bool
+    has_visual_segment_embedding: bool
+    detectron2_config_args: Any
+
 class LayoutLMv3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3697,6 +3840,38 @@ class LongformerConfig(PreTrainedConfig):
     attention_window: int
     sep_token_id: int
     onnx_export: bool
+
+class LongT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    local_radius: int
+    global_block_size: int
+    encoder_attention_type: str
+    bos_token_id: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class LukeConfig(PreTrainedConfig):
     vocab_size: int
@@ -4287,6 +4462,18 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
 
+class ModernVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    tie_word_embeddings: bool
+
 class Molmo2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4378,6 +4565,36 @@ class MraConfig(PreTrainedConfig):
     initial_prior_first_n_blocks: int
     initial_prior_diagonal_n_blocks: int
     add_cross_attention: bool
+
+class MT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    bos_token_id: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -5432,6 +5649,19 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SiglipVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    hidden_act: str
+    layer_norm_eps: float
+    vision_use_head: bool
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5577,6 +5807,88 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class SwitchTransformersConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    expert_capacity: int
+    num_layers: int
+    num_sparse_encoder_layers: int
+    num_decoder_layers: int
+    num_sparse_decoder_layers: int
+    num_heads: int
+    num_experts: int
+    router_bias: bool
+    router_jitter_noise: float
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    initializer_factor: float
+    dense_act_fn: str
+    is_encoder_decoder: bool
+    add_router_probs: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    encoder_sparse_step: Any
+    decoder_sparse_step: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class T5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
+class T5GemmaConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    classifier_dropout_rate: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    initializer_range: Any
+    bos_token_id: Any
+    pad_token_id: Any
+    eos_token_id: Any
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5676,6 +5988,46 @@ class UltrabertConfig(PreTrainedConfig):
     prediction_head_size: int
     classifier_dropout: float
 
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
+
+class UMT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5746,6 +6098,24 @@ class VisualBertConfig(PreTrainedConfig):
     bypass_transformer: bool
     special_visual_initialize: bool
 
+class ViTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    qkv_bias: bool
+    encoder_stride: int
+    pooler_output_size: Any
+    pooler_act: str
+
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5765,6 +6135,50 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class WhisperConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    num_mel_bins: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    encoder_ffn_dim: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    decoder_start_token_id: int
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    max_source_positions: int
+    max_target_positions: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    suppress_tokens: Any
+    begin_suppress_tokens: Any
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    median_filter_width: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
 
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
@@ -6216,6 +6630,9 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
 
+class BridgeTowerModel(_Loads, _models_bridgetower.Model):
+    config: BridgeTowerConfig
+
 class BrosModel(_Loads, _models_layoutlm.BrosModel):
     config: BrosConfig
 
@@ -6258,6 +6675,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
 
+class CLIPVisionModel(_Loads, _models_clip.ClipTower):
+    config: CLIPVisionConfig
+
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
 
@@ -6290,6 +6710,9 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
+
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
 
 class ConvBertModel(_Loads, _models_bert.ProjectedModel):
     config: ConvBertConfig
@@ -6422,6 +6845,12 @@ class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
 
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
     config: DeepseekV32Config
+
+class DeepseekV4Model(_Loads, _models_mla_compressed.CompressedModel):
+    config: DeepseekV4Config
+
+class DeepseekV4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV4Config
 
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
@@ -7074,6 +7503,18 @@ class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
 class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: LayoutLMConfig
 
+class LayoutLMv2Model(_Loads, _models_layoutlmv2.Model):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForSequenceClassification(_Loads, _models_layoutlmv2.Classification):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForTokenClassification(_Loads, _models_layoutlmv2.TokenLabels):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForQuestionAnswering(_Loads, _models_layoutlmv2.Answer):
+    config: LayoutLMv2Config
+
 class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
     config: LayoutLMv3Config
 
@@ -7151,6 +7592,12 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
+
+class LongT5Model(_Loads, _models_longt5.Model):
+    config: LongT5Config
+
+class LongT5ForConditionalGeneration(_Loads, _models_longt5.LM):
+    config: LongT5Config
 
 class LukeModel(_Loads, _models_luke.LukeModel):
     config: LukeConfig
@@ -7395,6 +7842,18 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
 
+class ModernVBertModel(_Loads, _models_modernvbert.Model):
+    config: ModernVBertConfig
+
+class ModernVBertForMaskedLM(_Loads, _models_modernvbert.MaskedLM):
+    config: ModernVBertConfig
+
+class ModernVBertForSequenceClassification(_Loads, _models_modernvbert.Classification):
+    config: ModernVBertConfig
+
+class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels):
+    config: ModernVBertConfig
+
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
 
@@ -7448,6 +7907,24 @@ class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
     config: MraConfig
+
+class MT5Model(_Loads, _models_t5.Model):
+    config: MT5Config
+
+class MT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: MT5Config
+
+class MT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: MT5Config
+
+class MT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: MT5Config
+
+class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: MT5Config
+
+class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: MT5Config
 
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
@@ -7902,6 +8379,9 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
+    config: SiglipVisionConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -7974,6 +8454,45 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class SwitchTransformersModel(_Loads, _models_switch_transformers.Model):
+    config: SwitchTransformersConfig
+
+class SwitchTransformersForConditionalGeneration(_Loads, _models_switch_transformers.LM):
+    config: SwitchTransformersConfig
+
+class T5Model(_Loads, _models_t5.Model):
+    config: T5Config
+
+class T5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: T5Config
+
+class T5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: T5Config
+
+class T5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: T5Config
+
+class T5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: T5Config
+
+class T5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: T5Config
+
+class T5GemmaModel(_Loads, _models_t5gemma.Model):
+    config: T5GemmaConfig
+
+class T5GemmaForConditionalGeneration(_Loads, _models_t5gemma.LM):
+    config: T5GemmaConfig
+
+class T5GemmaForSequenceClassification(_Loads, _models_t5gemma.SequenceClassification):
+    config: T5GemmaConfig
+
+class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification):
+    config: T5GemmaConfig
+
+class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
+    config: T5GemmaConfig
+
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig
 
@@ -8004,6 +8523,36 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
 
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
+
+class UMT5Model(_Loads, _models_t5.Model):
+    config: UMT5Config
+
+class UMT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: UMT5Config
+
+class UMT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: UMT5Config
+
+class UMT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: UMT5Config
+
+class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: UMT5Config
+
+class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: UMT5Config
+
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
 
@@ -8022,8 +8571,29 @@ class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
 class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
     config: VisualBertConfig
 
+class ViTModel(_Loads, _models_vit.Model):
+    config: ViTConfig
+
+class ViTForImageClassification(_Loads, _models_vit.ImageClassification):
+    config: ViTConfig
+
+class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
+    config: ViTConfig
+
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
+
+class WhisperModel(_Loads, _models_whisper.Model):
+    config: WhisperConfig
+
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+    config: WhisperConfig
+
+class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
+    config: WhisperConfig
+
+class WhisperForConditionalGeneration(_Loads, _models_whisper.LM):
+    config: WhisperConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

@@ -132,8 +132,8 @@ def read_journal(folder: str | os.PathLike[str]) -> Journal:
     Raises:
         CorruptFile: it is none, or names files elsewhere.
     """
-    path = os.path.join(folder, JOURNAL)
-    if not os.path.lexists(path):
+    path = _regular(os.path.join(folder, JOURNAL))
+    if path is None:
         return Journal()
     try:
         content = read_json(path)

@@ -22,6 +22,7 @@ PADDED = {
     "convbert": "a convolution looks beyond the text's end",
     "deberta": "heads may read what stands at padding",
     "deberta-v2": "heads may read what stands at padding",
+    "ibert": "scales of activations are those of the padded batch",
     "fnet": "a transform over the batch's length",
     "funnel": "pools along the text",
     "layoutlmv3": "the image follows the words",
@@ -96,8 +97,9 @@ def test_every_type(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     model = autoload.AutoModel.from_config(autoload.AutoConfig.for_model(case.model_type, **case.config)).eval()
     perturb(model)
     mask = (torch.arange(12)[None] < torch.tensor(lengths)[:, None]).long()
-    pad = model.config.pad_token_id or 0
-    ids = torch.randint(max(3, pad + 1), model.config.vocab_size, mask.shape).masked_fill(mask == 0, pad)
+    config = model.config.get_text_config()
+    pad = config.pad_token_id or 0
+    ids = torch.randint(max(3, pad + 1), config.vocab_size, mask.shape).masked_fill(mask == 0, pad)
     inputs = {"input_ids": ids, "attention_mask": mask} | (case.inputs(ids) if case.inputs is not None else {})
     rows: list[torch.Size] = []
     run = type(model).run

@@ -244,7 +244,7 @@ class LM(seq2seq_heads.LM):
 
     output_class = ProphetNetSeq2SeqLMOutput
 
-    def result(self, out: Any, labels: Tensor | None) -> Any:
+    def result(self, out: Any, labels: Tensor | None, inputs: dict[str, Any]) -> Any:
         return self.hand_on(self.output_class, out, **score_streams(self, out, labels))
 
 

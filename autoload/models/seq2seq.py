@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
-from autoload.layers.attention import Context, Mask, biased, decoder_mask, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
 from autoload.model import PreTrainedModel, finish
 from autoload.outputs import (
@@ -64,9 +64,9 @@ class Stack(PreTrainedModel):
         """What follows the last layer."""
         return x
 
-    def make_bias(self, queries: int, keys: int, past: Any, x: Tensor) -> Tensor | None:
-        """What is added to the scores of every layer, in the dtype of x; (1, heads, queries, keys)."""
-        return None
+    def with_biases(self, mask: Mask, queries: int, keys: int, past: Any, x: Tensor) -> dict[Any, Mask]:
+        """A mask for each kind of layer, from what is hidden; x gives dtype and device."""
+        return {"full": mask}
 
     def extra(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """What layers get of the type's further inputs, and lists that they fill."""
@@ -123,12 +123,12 @@ class Encoder(Stack):
         """
         x = self.lookup(input_ids, inputs_embeds)
         context = self.context(None, output_attentions, output_hidden_states, extra=self.extra(kwargs))
-        context.masks = self.make_masks(attention_mask, x)
-        x = self.embed(x, input_ids, 0)
         packs = self.packs and not self.training  # dropout draws its random numbers for padding too
         packing = context.packing_of(attention_mask) if packs else None
+        context.masks = self.make_masks(attention_mask if packing is None else None, x)
+        x = self.embed(x, input_ids, 0)
         if packing is not None:
-            x, context = packing.pack(x), context.packed(packing, self.make_masks(None, x))
+            x, context = packing.pack(x), context.packed(packing, context.masks)
         x, seen = self.run_layers(x, context)
         if packing is not None:
             x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
@@ -136,10 +136,9 @@ class Encoder(Stack):
         out = self.wrap(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), context)
         return finish(out, return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
-        mask, bias = encoder_mask(attention_mask), self.make_bias(x.shape[1], x.shape[1], 0, x)
-        return {"full": mask if bias is None else biased(mask, bias, x.shape[1])}
+        return self.with_biases(encoder_mask(attention_mask), x.shape[1], x.shape[1], 0, x)
 
 
 class Decoder(Stack):
@@ -201,13 +200,12 @@ class Decoder(Stack):
         )
         return finish(self.wrap(out, context), return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
         queries = x.shape[1]
         keys, start = cache.get_mask_sizes(queries, 0) if cache is not None else (queries, 0)
         mask = decoder_mask(attention_mask, queries, keys, past, start, x.device)
-        bias = self.make_bias(queries, keys, past, x)
-        return {"full": mask if bias is None else biased(mask, bias, queries)}
+        return self.with_biases(mask, queries, keys, past, x)
 
 
 # -- the model of both

@@ -1,4 +1,4 @@
-"""What the reference needs to run without a GPU."""
+"""What the reference needs to run without a GPU, and without packages that are hard to install."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+
+from tests.parity import detectron
 
 
 class MraKernel:
@@ -66,3 +68,8 @@ def nllb_moe_with_its_experts() -> Any:
     alone = modeling_nllb_moe.NllbMoeExperts.forward
     modeling_nllb_moe.NllbMoeExperts.forward = forward  # type: ignore[method-assign, assignment]
     return alone
+
+
+@pytest.fixture(scope="session", autouse=True)
+def layoutlmv2_without_detectron2() -> None:
+    detectron.install()
