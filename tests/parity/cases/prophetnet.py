@@ -25,6 +25,7 @@ TINY = dict(
 SKIP = {
     "attentions": "the reference gives scores for some weights; tests/parity/test_prophetnet.py compares them",
     "cache": "what streams say of distances depends on how many tokens come at once; tests/parity/test_prophetnet.py",
+    "double": "the reference makes its masks in single precision, where what hides a token is not finite",
     "generate static": "the reference fails",
 }
 
