@@ -167,6 +167,7 @@ from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import pix2struct as _models_pix2struct
 from autoload.models import pop2piano as _models_pop2piano
+from autoload.models import prophetnet as _models_prophetnet
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
@@ -5274,6 +5275,36 @@ class Pop2PianoConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+class ProphetNetConfig(PreTrainedConfig):
+    activation_dropout: float
+    activation_function: str
+    vocab_size: int
+    hidden_size: int
+    encoder_ffn_dim: int
+    num_encoder_layers: int
+    num_encoder_attention_heads: int
+    decoder_ffn_dim: int
+    num_decoder_layers: int
+    num_decoder_attention_heads: int
+    attention_dropout: float
+    dropout: float
+    max_position_embeddings: int
+    init_std: float
+    is_encoder_decoder: bool
+    add_cross_attention: bool
+    decoder_start_token_id: int
+    ngram: int
+    num_buckets: int
+    relative_max_distance: int
+    disable_ngram_loss: bool
+    eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -8205,6 +8236,14 @@ class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClas
 
 class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
     config: Pop2PianoConfig
+class ProphetNetModel(_Loads, _models_prophetnet.Model):
+    config: ProphetNetConfig
+
+class ProphetNetForConditionalGeneration(_Loads, _models_prophetnet.LM):
+    config: ProphetNetConfig
+
+class ProphetNetForCausalLM(_Loads, _models_prophetnet.DecoderLM):
+    config: ProphetNetConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config

@@ -221,6 +221,7 @@ MODELS: dict[str, Row] = {
     "pix2struct": Row("pix2struct", "Pix2Struct", "ImageTextToText MultimodalLM=ImageTextToText"),
     "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
     "pop2piano": Row("pop2piano", "Pop2Piano", "SpeechSeq2Seq"),
+    "prophetnet": Row("prophetnet", "ProphetNet", SEQ2SEQ_LM),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),

@@ -12,6 +12,7 @@ import torch
 
 import autoload
 from autoload import registry
+from tests.parity import deviations
 from tests.parity.cases import all_cases
 from tests.parity.harness import (
     Case,
@@ -63,6 +64,12 @@ def test_every_type_has_a_case(model_type: str) -> None:
     family = registry.MODELS[model_type].family
     found = any(case.model_type == model_type for case in CASES)
     assert found, f"add a Case for {model_type!r} to tests/parity/cases/{family}.py"
+
+
+def test_deviations_are_listed() -> None:
+    assert deviations.TABLE.read_text(encoding="utf-8") == deviations.table(), "run python -m tests.tools"
+    for *_, name in deviations.ON_PURPOSE:
+        assert deviations.TABLE.with_name(name).exists(), name
 
 
 # Tasks of a type that are not here yet.
