@@ -1866,6 +1866,52 @@ class Dots1Config(PreTrainedConfig):
     layer_types: Any
     num_local_experts: Any
 
+class Dots3NoteTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    layer_types: Any
+    sliding_window: Any
+    shared_experts_intermediate_size: int
+    rope_theta: Any
+    rope_scaling: Any
+    num_local_experts: int
+
 class DPRConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6970,6 +7016,12 @@ class Dots1Model(_Loads, _models_moe.Model):
 
 class Dots1ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Dots1Config
+
+class Dots3NoteTextModel(_Loads, _models_mla_indexed.Dots3Model):
+    config: Dots3NoteTextConfig
+
+class Dots3NoteForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Dots3NoteTextConfig
 
 class DPRQuestionEncoder(_Loads, _models_bert_kin.DPRQuestionEncoder):
     config: DPRConfig
