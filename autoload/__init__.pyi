@@ -5321,6 +5321,7 @@ class Pop2PianoConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+
 class ProphetNetConfig(PreTrainedConfig):
     activation_dropout: float
     activation_function: str
@@ -8288,6 +8289,7 @@ class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClas
 
 class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
     config: Pop2PianoConfig
+
 class ProphetNetModel(_Loads, _models_prophetnet.Model):
     config: ProphetNetConfig
 
