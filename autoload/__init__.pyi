@@ -144,6 +144,7 @@ from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
+from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -5263,6 +5264,18 @@ class RemBertConfig(PreTrainedConfig):
     output_embedding_size: int
     classifier_dropout_prob: float
 
+class ResNetConfig(PreTrainedConfig):
+    num_channels: int
+    embedding_size: int
+    hidden_sizes: Any
+    depths: Any
+    layer_type: str
+    hidden_act: str
+    downsample_in_first_stage: bool
+    downsample_in_bottleneck: bool
+    out_features: Any
+    out_indices: Any
+
 class RobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7806,6 +7819,15 @@ class RemBertForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class RemBertForCausalLM(_Loads, _models_bert_kin.RemBertCausalLM):
     config: RemBertConfig
+
+class ResNetModel(_Loads, _models_resnet.Model):
+    config: ResNetConfig
+
+class ResNetForImageClassification(_Loads, _models_resnet.ImageClassification):
+    config: ResNetConfig
+
+class ResNetBackbone(_Loads, _models_resnet.Backbone):
+    config: ResNetConfig
 
 class RobertaModel(_Loads, _models_bert.Model):
     config: RobertaConfig

@@ -14,6 +14,7 @@ from autoload.errors import ArgumentError, ConfigError
 from tests.parity.cases.bridgetower import TEXT, TOWERS
 from tests.parity.cases.layoutlmv2 import PAGE, TOWER
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
+from tests.parity.cases.resnet import TINY as RESNET
 from tests.parity.cases.vit import TINY, VIT
 from tests.parity.harness import Case, assert_close, load_ours
 
@@ -220,3 +221,45 @@ def test_default_tower() -> None:
     assert shapes["bottom_up.res2.0.conv2.weight"] == (256, 8, 3, 3)
     assert shapes["bottom_up.res5.2.conv3.weight"] == (2048, 2048, 1, 1)
     assert shapes["fpn_output2.weight"] == (256, 256, 3, 3)
+
+
+def test_stages_of_a_backbone(tmp_path: Path) -> None:
+    """Any checkpoint of the type serves as a backbone; the stages are named at load, or later, either way."""
+    load_ours(Case("resnet", RESNET), "ImageClassification", tmp_path)
+    pixels = torch.randn(1, 2, 32, 32)
+    maps = autoload.AutoModel.from_pretrained(tmp_path)(pixels, output_hidden_states=True).hidden_states
+    backbone = autoload.AutoBackbone.from_pretrained(tmp_path, out_features=["stage1", "stage3"])
+    assert backbone.out_indices == [1, 3] and backbone.channels == [8, 16]
+    found = backbone(pixels).feature_maps
+    assert torch.equal(found[0], maps[1]) and torch.equal(found[1], maps[3])
+    backbone.config.out_indices = [0, -1]
+    assert backbone.out_features == ["stem", "stage3"] and backbone.channels == [6, 16]
+    assert torch.equal(backbone(pixels).feature_maps[0], maps[0])
+    backbone.config.out_features = ["stage2"]
+    assert backbone.config.to_dict()["out_indices"] == [2]
+
+
+@pytest.mark.parametrize(
+    "fields,field",
+    [
+        (dict(out_features=["stage5"]), "out_features"),
+        (dict(out_indices=[7]), "out_indices"),
+        (dict(out_indices=[2, 1]), "out_indices"),
+        (dict(out_features=["stage1"], out_indices=[2]), "out_features"),
+        (dict(layer_type="wide"), "layer_type"),
+        (dict(depths=[1, 1]), "depths"),
+    ],
+)
+def test_stages_that_are_not_there(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        autoload.ResNetConfig(**RESNET | fields)
+
+
+def test_fresh_resnet() -> None:
+    """Statistics begin at zero and one, whatever memory held."""
+    model = fresh("resnet", **RESNET)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(float(n.running_mean.abs().sum()) == 0 and bool((n.running_var == 1).all()) for n in norms)  # type: ignore[union-attr]
+    assert model(torch.randn(1, 2, 32, 32)).pooler_output.shape == (1, 16, 1, 1)
+    with pytest.raises(ArgumentError, match=r"expected \(batch, 2, height, width\)"):
+        model(torch.randn(1, 3, 32, 32))
