@@ -150,6 +150,7 @@ from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
+from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
@@ -5625,6 +5626,31 @@ class TrOCRConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class TvpConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    backbone_config: Any
+    distance_loss_weight: float
+    duration_loss_weight: float
+    visual_prompter_type: str
+    visual_prompter_apply: str
+    visual_prompt_size: int
+    max_img_size: int
+    num_frames: int
+    max_grid_col_position_embeddings: int
+    max_grid_row_position_embeddings: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -8020,6 +8046,9 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
+
+class TvpModel(_Loads, _models_tvp.Model):
+    config: TvpConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

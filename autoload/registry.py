@@ -237,6 +237,7 @@ MODELS: dict[str, Row] = {
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
+    "tvp": Row("tvp", "Tvp", "Model"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "ultravbert": Row("modernvbert", "UltraVBert", ENCODER_MST),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),

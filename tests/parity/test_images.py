@@ -15,8 +15,9 @@ from tests.parity.cases.bridgetower import TEXT, TOWERS
 from tests.parity.cases.layoutlmv2 import PAGE, TOWER
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
 from tests.parity.cases.resnet import TINY as RESNET
+from tests.parity.cases.tvp import SMALL, TVP, film
 from tests.parity.cases.vit import TINY, VIT
-from tests.parity.harness import Case, assert_close, load_ours
+from tests.parity.harness import Case, assert_close, load_ours, perturb
 
 
 def fresh(model_type: str, task: str = "AutoModel", **fields: Any) -> Any:
@@ -263,3 +264,52 @@ def test_fresh_resnet() -> None:
     assert model(torch.randn(1, 2, 32, 32)).pooler_output.shape == (1, 16, 1, 1)
     with pytest.raises(ArgumentError, match=r"expected \(batch, 2, height, width\)"):
         model(torch.randn(1, 3, 32, 32))
+
+
+def test_padded_words_beside_a_film() -> None:
+    """One text at a time against the reference, and several at a time against one."""
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    torch.manual_seed(0)
+    theirs = AutoModel.from_config(CONFIG_MAPPING["tvp"](**TVP)).eval()
+    perturb(theirs)
+    ours = fresh("tvp", **TVP)
+    ours.load_state_dict(theirs.state_dict())
+    given = film(torch.arange(12)[None] + 5)
+    mask = torch.ones(1, 12, dtype=torch.long)
+    mask[0, 8:] = 0
+    with torch.no_grad():
+        expected = theirs(**given, attention_mask=mask)
+        found = ours(**given, attention_mask=mask)
+        both = ours(given["input_ids"].expand(2, -1), given["pixel_values"].expand(2, -1, -1, -1, -1))
+        alone = ours(**given)
+    assert_close(found.last_hidden_state, expected.last_hidden_state, 1e-5, "padded")
+    assert_close(found.pooler_output, expected.pooler_output, 1e-5, "padded, pooled")
+    assert_close(both.last_hidden_state[1:], alone.last_hidden_state, 1e-5, "two")
+
+
+@pytest.mark.parametrize("apply_as,shown", [("replace", 0.0), ("remove", 0.0), ("add", 1.0)])
+def test_strip_along_the_lower_edge(apply_as: str, shown: float) -> None:
+    """The reference names this prompter and cannot run it: what its settings say is held to here."""
+    fields = dict(visual_prompter_type="framedownpad", visual_prompter_apply=apply_as)
+    prompter = fresh("tvp", **TVP | fields).visual_prompter
+    frames = torch.ones(1, 2, 3, 48, 48)
+    out = prompter(frames, False)
+    assert torch.equal(out[..., :41, :], frames[..., :41, :])  # seven rows are the strip
+    strip = 0.0 if apply_as == "remove" else prompter.pad_down
+    assert torch.equal(out[..., 41:, :], torch.zeros(1, 2, 3, 7, 48) + shown + strip)
+
+
+def test_films_that_do_not_fit() -> None:
+    model, given = fresh("tvp", **TVP), film(torch.arange(12)[None] + 5)
+    with pytest.raises(ArgumentError, match="expected 48 by 48 .*interpolate_pos_encoding=True"):
+        model(given["input_ids"], torch.zeros(1, 2, 3, 32, 48))
+    with pytest.raises(ArgumentError, match=r"expected \(1, 2, 3, height, width\)"):
+        model(given["input_ids"], torch.zeros(1, 3, 48, 48))
+    with pytest.raises(ArgumentError, match="pixel_values is missing"):
+        model(given["input_ids"])
+    with pytest.raises(ArgumentError, match="3 by 3 fields, expected at most 2 by 3"):
+        fresh("tvp", **SMALL | dict(max_img_size=96))(given["input_ids"], torch.zeros(1, 2, 3, 96, 96))
+    for field, value in (("visual_prompter_type", "none"), ("visual_prompter_apply", "x"), ("visual_prompt_size", 25)):
+        with pytest.raises(ConfigError, match=field):
+            fresh("tvp", **TVP | {field: value})
