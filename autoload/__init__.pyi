@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -69,6 +79,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
@@ -90,6 +107,7 @@ from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
+from autoload.models import decoder_altup as _models_decoder_altup
 from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
 from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
@@ -118,9 +136,13 @@ from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_compressed as _models_mla_compressed
+from autoload.models import mla_indexed as _models_mla_indexed
+from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
@@ -138,6 +160,7 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
+from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
@@ -149,12 +172,16 @@ from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import switch_transformers as _models_switch_transformers
+from autoload.models import t5 as _models_t5
+from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
 from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import vit as _models_vit
+from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -180,6 +207,7 @@ class _Auto(Generic[_M]):
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -219,6 +247,7 @@ class _Auto(Generic[_M]):
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -274,6 +303,7 @@ class _Loads:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -313,6 +343,7 @@ class _Loads:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -379,6 +410,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
         return_unused_kwargs: Literal[False] = False,
@@ -397,6 +429,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
         return_unused_kwargs: Literal[True],
@@ -422,6 +455,7 @@ class AutoTokenizer:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         use_fast: bool = True,
         trust_remote_code: bool | None = None,
         **settings: Any,
@@ -1309,6 +1343,11 @@ class CohereCompassTextConfig(PreTrainedConfig):
     layer_types: Any
     pooling: Any
 
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
+
 class ConvBertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1333,11 +1372,6 @@ class ConvBertConfig(PreTrainedConfig):
     head_ratio: int
     conv_kernel_size: int
     num_groups: int
-
-class ColModernVBertConfig(PreTrainedConfig):
-    vlm_config: Any
-    embedding_dim: int
-    initializer_range: float
 
 class Cosmos3EdgeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -1670,6 +1704,57 @@ class DeepseekV32Config(PreTrainedConfig):
     first_k_dense_replace: int
     layer_types: Any
     num_local_experts: int
+
+class DeepseekV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    moe_intermediate_size: int
+    head_dim: int
+    q_lora_rank: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    n_shared_experts: int
+    scoring_func: str
+    norm_topk_prob: bool
+    routed_scaling_factor: float
+    rope_theta: float
+    layer_types: Any
+    compress_rates: Any
+    compress_rope_theta: float
+    hc_mult: int
+    hc_sinkhorn_iters: int
+    hc_eps: float
+    mlp_layer_types: Any
+    swiglu_limit: float
+    sliding_window: int
+    o_groups: int
+    o_lora_rank: int
+    index_n_heads: int
+    index_head_dim: int
+    index_topk: int
+    num_nextn_predict_layers: int
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    router_jitter_noise: float
+    partial_rotary_factor: Any
+    attention_bias: bool
+    mlp_bias: bool
+    num_local_experts: int
+    intermediate_size: int
 
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
@@ -3757,6 +3842,38 @@ class LongformerConfig(PreTrainedConfig):
     sep_token_id: int
     onnx_export: bool
 
+class LongT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    local_radius: int
+    global_block_size: int
+    encoder_attention_type: str
+    bos_token_id: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class LukeConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4182,6 +4299,50 @@ class MistralConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class MistralLarge4TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    head_dim: int
+    first_k_dense_replace: int
+    layer_types: Any
+    indexer_types: Any
+    no_rope_layers: Any
+    kv_source_layers: Any
+    final_logit_softcapping: float
+    num_local_experts: int
+
 class MixtralConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4406,6 +4567,36 @@ class MraConfig(PreTrainedConfig):
     initial_prior_diagonal_n_blocks: int
     add_cross_attention: bool
 
+class MT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    bos_token_id: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4573,6 +4764,50 @@ class NeoMMEConfig(PreTrainedConfig):
     document_token_id: int
     image_token_id: int
     tie_word_embeddings: bool
+
+class NllbMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    router_bias: bool
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    num_experts: int
+    expert_capacity: int
+    encoder_sparse_step: int
+    decoder_sparse_step: int
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    second_expert_policy: str
+    normalize_router_prob_before_dropping: bool
+    batch_prioritized_routing: bool
+    moe_eval_capacity_token_fraction: float
+    moe_token_dropout: float
+    output_router_logits: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -5554,6 +5789,88 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class SwitchTransformersConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    expert_capacity: int
+    num_layers: int
+    num_sparse_encoder_layers: int
+    num_decoder_layers: int
+    num_sparse_decoder_layers: int
+    num_heads: int
+    num_experts: int
+    router_bias: bool
+    router_jitter_noise: float
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    initializer_factor: float
+    dense_act_fn: str
+    is_encoder_decoder: bool
+    add_router_probs: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    encoder_sparse_step: Any
+    decoder_sparse_step: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class T5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
+class T5GemmaConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    classifier_dropout_rate: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    initializer_range: Any
+    bos_token_id: Any
+    pad_token_id: Any
+    eos_token_id: Any
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5689,6 +6006,35 @@ class UltraVBertConfig(PreTrainedConfig):
     classifier_dropout: float
     tie_word_embeddings: bool
 
+class UMT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5796,6 +6142,50 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class WhisperConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    num_mel_bins: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    encoder_ffn_dim: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    decoder_start_token_id: int
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    max_source_positions: int
+    max_target_positions: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    suppress_tokens: Any
+    begin_suppress_tokens: Any
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    median_filter_width: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
 
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
@@ -6091,7 +6481,7 @@ class AXK1ForSequenceClassification(_Loads, _heads.LastTokenClassification):
 class AXK1ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: AXK1Config
 
-class AXK2Model(_Loads, _models_moe.Model):
+class AXK2Model(_Loads, _models_mla_indexed.IndexedModel):
     config: AXK2Config
 
 class AXK2ForCausalLM(_Loads, _models_moe.CausalLM):
@@ -6328,6 +6718,9 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
 
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
+
 class ConvBertModel(_Loads, _models_bert.ProjectedModel):
     config: ConvBertConfig
 
@@ -6345,9 +6738,6 @@ class ConvBertForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class ConvBertForMultipleChoice(_Loads, _models_electra.ElectraMultipleChoice):
     config: ConvBertConfig
-
-class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
-    config: ColModernVBertConfig
 
 class Cosmos3EdgeTextModel(_Loads, _models_decoder_mrope.DeepstackModel):
     config: Cosmos3EdgeTextConfig
@@ -6457,11 +6847,17 @@ class DeepseekV3ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class DeepseekV3ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: DeepseekV3Config
 
-class DeepseekV32Model(_Loads, _models_moe.Model):
+class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
     config: DeepseekV32Config
 
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
     config: DeepseekV32Config
+
+class DeepseekV4Model(_Loads, _models_mla_compressed.CompressedModel):
+    config: DeepseekV4Config
+
+class DeepseekV4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV4Config
 
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
@@ -6772,7 +7168,7 @@ class Gemma3ForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma3TextForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: Gemma3TextConfig
 
-class Gemma3nTextModel(_Loads, _models_decoder_gemma.AltUpModel):
+class Gemma3nTextModel(_Loads, _models_decoder_altup.AltUpModel):
     config: Gemma3nTextConfig
 
 class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
@@ -6835,7 +7231,7 @@ class Glm4vTextModel(_Loads, _models_decoder_mrope.PairedAxisModel):
 class GlmImageTextModel(_Loads, _models_decoder_mrope.GlmImageModel):
     config: GlmImageTextConfig
 
-class GlmMoeDsaModel(_Loads, _models_moe.Model):
+class GlmMoeDsaModel(_Loads, _models_mla_indexed.IndexedModel):
     config: GlmMoeDsaConfig
 
 class GlmMoeDsaForCausalLM(_Loads, _models_moe.CausalLM):
@@ -7204,6 +7600,12 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
 
+class LongT5Model(_Loads, _models_longt5.Model):
+    config: LongT5Config
+
+class LongT5ForConditionalGeneration(_Loads, _models_longt5.LM):
+    config: LongT5Config
+
 class LukeModel(_Loads, _models_luke.LukeModel):
     config: LukeConfig
 
@@ -7378,6 +7780,9 @@ class MistralForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class MistralForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: MistralConfig
 
+class MistralLarge4TextModel(_Loads, _models_mla_lent.LendingModel):
+    config: MistralLarge4TextConfig
+
 class MixtralModel(_Loads, _models_moe.Model):
     config: MixtralConfig
 
@@ -7510,6 +7915,24 @@ class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
     config: MraConfig
 
+class MT5Model(_Loads, _models_t5.Model):
+    config: MT5Config
+
+class MT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: MT5Config
+
+class MT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: MT5Config
+
+class MT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: MT5Config
+
+class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: MT5Config
+
+class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: MT5Config
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
@@ -7557,6 +7980,12 @@ class NeoMMEModel(_Loads, _models_neomme.Model):
 
 class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
     config: NeoMMEConfig
+
+class NllbMoeModel(_Loads, _models_nllb_moe.Model):
+    config: NllbMoeConfig
+
+class NllbMoeForConditionalGeneration(_Loads, _models_nllb_moe.LM):
+    config: NllbMoeConfig
 
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig
@@ -8032,6 +8461,45 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class SwitchTransformersModel(_Loads, _models_switch_transformers.Model):
+    config: SwitchTransformersConfig
+
+class SwitchTransformersForConditionalGeneration(_Loads, _models_switch_transformers.LM):
+    config: SwitchTransformersConfig
+
+class T5Model(_Loads, _models_t5.Model):
+    config: T5Config
+
+class T5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: T5Config
+
+class T5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: T5Config
+
+class T5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: T5Config
+
+class T5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: T5Config
+
+class T5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: T5Config
+
+class T5GemmaModel(_Loads, _models_t5gemma.Model):
+    config: T5GemmaConfig
+
+class T5GemmaForConditionalGeneration(_Loads, _models_t5gemma.LM):
+    config: T5GemmaConfig
+
+class T5GemmaForSequenceClassification(_Loads, _models_t5gemma.SequenceClassification):
+    config: T5GemmaConfig
+
+class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification):
+    config: T5GemmaConfig
+
+class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
+    config: T5GemmaConfig
+
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig
 
@@ -8077,6 +8545,24 @@ class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClass
 class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
     config: UltraVBertConfig
 
+class UMT5Model(_Loads, _models_t5.Model):
+    config: UMT5Config
+
+class UMT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: UMT5Config
+
+class UMT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: UMT5Config
+
+class UMT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: UMT5Config
+
+class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: UMT5Config
+
+class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: UMT5Config
+
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
 
@@ -8106,6 +8592,18 @@ class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
+
+class WhisperModel(_Loads, _models_whisper.Model):
+    config: WhisperConfig
+
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+    config: WhisperConfig
+
+class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
+    config: WhisperConfig
+
+class WhisperForConditionalGeneration(_Loads, _models_whisper.LM):
+    config: WhisperConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

@@ -7,13 +7,16 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoload import bridge, registry
 from autoload.config import COMMON
 from autoload.errors import (
+    UNFORESEEN,
     ArgumentError,
+    AutoloadError,
     ConfigError,
     CorruptFile,
     RemoteCodeRefused,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("autoload")
 
-HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "subfolder", "token")
 # Keywords of the reference that ask for what happens here anyway.
 WITHOUT_EFFECT = (
     "_fast_init",
@@ -58,6 +61,7 @@ class AutoConfig:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         return_unused_kwargs: bool = False,
         trust_remote_code: bool | None = None,
         code_revision: str | None = None,
@@ -68,6 +72,7 @@ class AutoConfig:
         Args:
             pretrained_model_name_or_path: a directory, the name of a Hub repository, or a JSON file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             return_unused_kwargs: also return the keywords that are no fields of the configuration.
             trust_remote_code: True is refused; code of repositories does not run.
             code_revision: without effect.
@@ -93,6 +98,7 @@ class AutoConfig:
             token=token,
             revision=revision,
             subfolder=subfolder,
+            lock=lock,
             **overrides,
         )
 
@@ -130,6 +136,7 @@ class _Auto:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         dtype: str | torch.dtype | None = None,
@@ -162,6 +169,7 @@ class _Auto:
             config: a configuration, or where to read one; the model's own if None.
             state_dict: tensors to load in place of a file.
             cache_dir, force_download, local_files_only, proxies, token, revision, subfolder: where and how to look.
+            lock: a lock file that says which commit and content is meant (see `autoload lock`).
             variant: read `model.<variant>.safetensors`.
             use_safetensors: True reads only safetensors, False only pytorch_model.bin; None prefers safetensors.
             dtype: of the weights; "auto" (as None) is the checkpoint's own. `torch_dtype` is its older name.
@@ -284,7 +292,7 @@ def load_config(
 
         where, raw = os.fspath(name_or_path), read_json(Path(name_or_path))
     else:
-        files = files or open_files(name_or_path, **hub)
+        files = files or open_files(name_or_path, purpose="configuration", **hub)
         path = files.require("config.json", "the configuration")
         where, raw = str(path), read_json(path)
     if not isinstance(raw, dict):
@@ -324,14 +332,18 @@ def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], wh
     try:
         return cls.from_dict(merged) if hasattr(cls, "from_dict") else cls(**merged)
     except ConfigError as e:
-        if e.where != "config.json":
+        if e.where not in ("config.json", "configuration"):
             raise
         raise ConfigError(e.field, e.got, e.expected, where=where, hint=e.hint) from None
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "spec"):  # a user's own class speaks for itself
+            raise
+        raise ConfigError.of(e, where, cls.__name__) from e
 
 
 def _model_type(raw: Mapping[str, Any], where: str) -> Any:
     """`model_type` of a parsed config.json, inferred from `architectures` when that leaves one possibility."""
-    if raw.get("model_type"):
+    if raw.get("model_type") not in (None, ""):
         return raw["model_type"]
     architectures = raw.get("architectures")
     wanted = [a for a in architectures if isinstance(a, str)] if isinstance(architectures, list) else []
@@ -389,11 +401,14 @@ def load_model(
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
     bridge.settle()  # another thread may have been in the middle of importing the reference
     if gguf_file is not None:
-        raise ArgumentError("from_pretrained: gguf_file is not supported.", name="gguf_file")
+        raise ArgumentError("from_pretrained: gguf_file is not supported, expected None. Drop it.", name="gguf_file")
     if io not in ("map", "read"):
         raise ArgumentError(f"from_pretrained: io is {io!r}, expected 'map' or 'read'.", name="io")
     if strict not in ("head", True, False):
         raise ArgumentError(f"from_pretrained: strict is {strict!r}, expected 'head', True or False.", name="strict")
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w-]+", variant)):
+        raise ArgumentError(f"from_pretrained: variant is {variant!r}, expected a word such as 'fp16'.", name="variant")
+    _check_renames(key_mapping)
     for key in WITHOUT_EFFECT:
         keywords.pop(key, None)
     hub = {key: keywords.pop(key) for key in HUB_KEYWORDS if key in keywords}
@@ -404,10 +419,12 @@ def load_model(
     where = os.fspath(name_or_path) if name_or_path is not None else "state_dict"
     refuse_remote_code(trust_remote_code, where)
 
-    files = open_files(name_or_path, **hub) if name_or_path is not None else None
+    files = open_files(name_or_path, purpose="model", **hub) if name_or_path is not None else None
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)
+    if files is not None:
+        _refuse_quantized(config, where)
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
 
@@ -461,9 +478,33 @@ def _configuration(
         config._name_or_path = where
         return config, keywords
     if config is not None:  # a path or a name
+        if not isinstance(config, (str, os.PathLike)):
+            text = f"from_pretrained: config is {config!r}, expected a configuration, or where to read one."
+            raise ArgumentError(text, name="config")
         files = None
         return load_config(config, config_class=config_class, return_unused_kwargs=True, **keywords)
     return load_config(where, config_class=config_class, files=files, return_unused_kwargs=True, **keywords)
+
+
+def _refuse_quantized(config: Any, where: str) -> None:
+    """Packed numbers and numbers without their scales would load as other values."""
+    for field in ("quantization_config", "compression_config"):
+        if (found := getattr(config, "__dict__", {}).get(field)) is not None:
+            hint = "Quantized weights are not supported. Load a repository with plain ones."
+            raise ConfigError(field, found, "null", where=os.path.join(where, "config.json"), hint=hint)
+
+
+def _check_renames(key_mapping: Any) -> None:
+    """Patterns that are none would fail half way through a load."""
+    expected = "expected an object of pattern -> replacement"
+    if key_mapping is not None and not isinstance(key_mapping, Mapping):
+        raise ArgumentError(f"from_pretrained: key_mapping is {key_mapping!r}, {expected}.", name="key_mapping")
+    for pattern, replacement in (key_mapping or {}).items():
+        try:
+            re.sub(pattern, replacement, "")
+        except (re.error, TypeError) as e:
+            text = f"from_pretrained: key_mapping has {pattern!r}: {replacement!r} ({e}), {expected}."
+            raise ArgumentError(text, name="key_mapping") from None
 
 
 def _kernels(attention: str | None, experts: str | None) -> dict[str, str]:

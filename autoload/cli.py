@@ -1,6 +1,7 @@
-"""The command line: `autoload inspect NAME_OR_DIRECTORY` and `autoload list`.
+"""The command line: `autoload inspect NAME_OR_DIRECTORY`, `autoload list` and `autoload lock NAME_OR_DIRECTORY`.
 
-`inspect` reads config.json and the headers of the weights files: of a repository on the Hub, a few kilobytes.
+`inspect` reads config.json and the headers of the weights files: of a repository on the Hub, a few kilobytes. `lock`
+writes down which commit and which content is meant, for loads with `lock=`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoload import registry
@@ -53,7 +55,26 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--variant", help="look at model.VARIANT.safetensors")
     inspect.add_argument("--all", action="store_true", help="name every parameter that is missing or left over")
     inspect.set_defaults(run=_inspect)
+    lock = commands.add_parser("lock", help="write autoload.lock: commit of each repository, sha256 of each file")
+    lock.add_argument("models", nargs="+", metavar="MODEL", help="directories, or names of repositories on the Hub")
+    lock.add_argument("--revision", help="branch, tag or commit of the repositories; by default main")
+    lock.add_argument("--output", default="autoload.lock", help="the file; its rows for other models are kept")
+    lock.set_defaults(run=_lock)
     return parser
+
+
+def _lock(options: argparse.Namespace) -> int:
+    from autoload.lock import lock_row, read_lock, row_name, write_lock
+
+    path = Path(options.output).absolute()
+    rows = read_lock(path) if path.exists() else {}
+    for model in options.models:
+        files = open_files(model, revision=options.revision, lock=False)
+        row = lock_row(files, options.revision)
+        rows[row_name(path, model, files)] = row
+        print(f"{files.where}: {row['commit'] or 'a directory'}, {len(row['files'])} files")
+    write_lock(path, rows)
+    return 0
 
 
 def _task(name: str) -> str:
@@ -142,7 +163,8 @@ def _compare(cls: type, config: Any, shapes: dict[str, tuple[int, ...]]) -> tupl
 
 def _headers(files: Files, variant: str | None) -> tuple[Header, list[str]]:
     """Shape and dtype of every tensor, and the files that hold them; safetensors come before pickles."""
-    from autoload.loading import parse_header, read_pickle
+    from autoload.loading import read_pickle
+    from autoload.tensorfile import parse_header
 
     dot = f".{variant}" if variant else ""
     present = files.sizes()
@@ -165,7 +187,8 @@ def _headers(files: Files, variant: str | None) -> tuple[Header, list[str]]:
             with reading(where, "weights file", CorruptCheckpoint):
                 if size is None:  # a listing without sizes
                     size = files.require(name).stat().st_size
-                header |= parse_header(lambda count, name=name: files.first(name, count), size, where)
+                rows = parse_header(lambda count, name=name: files.first(name, count), size, where)
+                header |= {key: (row.shape, row.dtype) for key, row in rows.items()}
         else:  # a pickle has no header: it is downloaded, and mapped into memory
             header |= {key: (tuple(t.shape), t.dtype) for key, t in read_pickle(files.require(name)).items()}
     return header, shards

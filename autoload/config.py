@@ -66,6 +66,7 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("word_embed_proj_dim", "state_dim", "act_dim", "max_ep_len", "max_seq_len"), 2**31),
     **dict.fromkeys(("attention_heads", "num_kv_heads", "prompt_types", "prompt_length", "segment_types"), 2**16),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok"), 2**16),
+    "type_vocab_size": 2**31,
     **dict.fromkeys(
         ("sliding_window", "attention_chunk_size", "attention_window", "image_size", "patch_size", "num_channels"),
         2**31,
@@ -407,12 +408,22 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
             raise ConfigError(key, value, "a string")
         elif isinstance(default, (list, tuple)) and not isinstance(value, (list, tuple)):
             raise ConfigError(key, value, "a list")
+    for key in ("architectures", "layer_types"):
+        names = config.__dict__.get(key)
+        if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
+            raise ConfigError(key, names, "a list of names")
     for key, value in config.__dict__.items():
         if isinstance(defaults.get(key), Mapping):  # one size for each part of the model
             continue
         if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)
-            optional_zero = key in ("sliding_window", "attention_chunk_size", "num_hidden_layers", "num_layers")
+            optional_zero = key in (
+                "sliding_window",
+                "attention_chunk_size",
+                "num_hidden_layers",
+                "num_layers",
+                "type_vocab_size",
+            )
             if not (0 if optional_zero else 1) <= number <= SIZES[key]:
                 raise ConfigError(key, number, f"a whole number from 1 to {SIZES[key]}")
         elif isinstance(value, float) and not math.isfinite(value) and "eps" in key:
@@ -438,7 +449,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
-    kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
+    kinds = set(config.__dict__.get("layer_types") or ()) | set(getattr(config, "_rope_type_labels", ()))
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
     for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
@@ -512,23 +523,24 @@ def _check_values(config: PreTrainedConfig) -> None:
     if isinstance(heads, int) and isinstance(width, int):
         usual = config.spec.defaults
         uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
-        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
+        own = fields.get("head_dim") or fields.get("d_kv")  # T5's heads need not add up to the stream's width
+        if not own and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:
             raise ConfigError("num_key_value_heads", groups, f"a divisor of num_attention_heads ({heads})")
     for key, value in fields.items():
-        if value is None or isinstance(value, bool):
+        if value is None:
+            continue
+        if key.endswith("_token_id"):
+            _check_token_id(config, key, value)
+        if isinstance(value, bool):
             continue
         if ("dropout" in key or key.endswith("_pdrop")) and isinstance(value, (int, float)) and not 0 <= value <= 1:
             raise ConfigError(key, value, "a number from 0 to 1")
         if key.endswith("norm_eps") and not (isinstance(value, (int, float)) and value >= 0):
             raise ConfigError(key, value, "a number of at least 0")
-        if key.endswith("_token_id"):
-            _check_token_id(config, key, value)
     layers, kinds = getattr(config, "num_hidden_layers", None), fields.get("layer_types")
-    if kinds is not None and (not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds)):
-        raise ConfigError("layer_types", kinds, "a list of names")
     if kinds is not None and isinstance(layers, int) and len(kinds) != layers:
         raise ConfigError("layer_types", f"{len(kinds)} entries", f"one for each of the {layers} layers")
 
@@ -539,5 +551,5 @@ def _check_token_id(config: PreTrainedConfig, key: str, value: Any) -> None:
         raise ConfigError(key, value, "a token number, or a list of them")
     vocabulary = config.__dict__.get("vocab_size")
     # Only the padding token is looked up while building; other numbers out of range are common on the Hub and harmless.
-    if key == "pad_token_id" and isinstance(vocabulary, int) and ids and ids[0] >= vocabulary:
+    if key == "pad_token_id" and isinstance(vocabulary, int) and ids and not -vocabulary <= ids[0] < vocabulary:
         raise ConfigError(key, value, f"a number below vocab_size ({vocabulary})")

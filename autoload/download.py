@@ -59,6 +59,7 @@ class Remote:
 
     def __init__(self, repo_id: str, where: str, revision: str, token: str | bool | None):
         self.repo_id, self.where, self.revision, self.token = repo_id, where, revision, token
+        self.endpoint: str = constants.ENDPOINT
         self.facts: dict[str, Any] = {"repo_id": repo_id, "revision": revision}
         try:
             if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
@@ -159,9 +160,10 @@ class Remote:
                 return part.close()
         text = (
             f"{path.with_name(entry.digest)}: {self.where} sent a wrong {name}: hash {part.digest()}, expected "
-            f"{entry.digest}. It was removed; load again with force_download=True, and if that fails too, tell the owner."
+            f"{entry.digest}. It was removed."
         )
-        raise CorruptFile(text, path=name, expected=entry.digest, found=part.digest())
+        remedy = "Load again with force_download=True, and if that fails too, tell the owner."
+        raise CorruptFile(text, path=name, expected=entry.digest, found=part.digest(), remedy=remedy)
 
     def _stream(self, commit: str, name: str, part: Part, show: Callable[[int], Any]) -> None:
         """One request for what is still missing of a file."""
@@ -180,7 +182,8 @@ class Remote:
                 show(len(chunk))
                 if part.size > part.entry.size:
                     text = f"{self.where}: {name} came with more than its {part.entry.size} bytes. It was removed."
-                    raise CorruptFile(text, path=name, expected=part.entry.size, found=part.size)
+                    remedy = "Load again; if that fails too, check HF_ENDPOINT."
+                    raise CorruptFile(text, path=name, expected=part.entry.size, found=part.size, remedy=remedy)
         if part.size < part.entry.size:
             raise self._unreachable(name, f"ended after {part.size} of {part.entry.size} bytes")
 

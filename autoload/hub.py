@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from autoload.errors import (
     RevisionNotFound,
     nearest,
     reading,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ VALID_ID = r"(?a:(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?)"  # what the Hub allows
 REVISION = r"(?!.*\.\.)(?!/)[^\s\\\x00-\x20~^:?*\[\ud800-\udfff]+(?<!/)"  # what git allows as a name
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 MOST_NAMES = 10_000
+JOURNAL = ".autoload-save.json"  # there while a save puts its files in place: what is whole already under another name
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -74,6 +77,10 @@ class Files:
         """Bytes of each file of `names`; None where that is not known."""
         raise NotImplementedError
 
+    def sha256(self, name: str) -> str:
+        """The sha256 of a file's content, or of what it is to be: a large file of the Hub is not downloaded for it."""
+        return sha256_of(self.require(name))
+
     def first(self, name: str, count: int) -> bytes:
         """The first bytes of a file, which is not downloaded for them."""
         with reading(path := self.require(name)), open(path, "rb") as f:
@@ -100,7 +107,68 @@ class Files:
     def json(self, name: str) -> Any:
         """Parsed content of a JSON file, or None when the model does not have it."""
         path = self.locate(name)
-        return None if path is None else read_json(path)
+        if path is None:
+            return None
+        if (content := read_json(path)) is None:  # which is not to be taken for an absent file
+            raise CorruptFile(f"{path}: found null, expected a JSON object or list.", path=path)
+        return content
+
+
+class Journal:
+    """What a save that was committed has still to do.
+
+    Args:
+        moves: name -> name under which the new file waits.
+        removed: names of files that are to go.
+    """
+
+    def __init__(self, moves: dict[str, str] | None = None, removed: list[str] | None = None):
+        self.moves, self.removed = moves or {}, removed or []
+
+
+def read_journal(folder: str | os.PathLike[str]) -> Journal:
+    """The journal of a save that was interrupted after its commit, or an empty one.
+
+    Raises:
+        CorruptFile: it is none, or names files elsewhere.
+    """
+    path = _regular(os.path.join(folder, JOURNAL))
+    if path is None:
+        return Journal()
+    try:
+        content = read_json(path)
+    except MissingFile:  # the save has just come to its end
+        return Journal()
+    moves = content.get("moves") if isinstance(content, dict) else None
+    removed = content.get("removed") if isinstance(content, dict) else None
+    if isinstance(moves, dict) and isinstance(removed, list) and all(map(_simple, (*moves, *moves.values(), *removed))):
+        return Journal(moves, removed)
+    text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
+    raise CorruptFile(text, path=path, remedy="Remove this file, or save the model again.")
+
+
+def _simple(name: Any) -> bool:
+    """Whether this is the name of a file beside another."""
+    return isinstance(name, str) and bool(name.strip(".")) and not {"/", "\\", "\0"} & {*name}
+
+
+def _regular(path: str) -> str | None:
+    """The path of a file that can be read, or None where there is nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.islink(path):
+            return None
+        raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
+    except OSError as e:
+        remedy = "Check the file, its directory and the rights of this user."
+        text = f"{_short(path)[1:-1]}: cannot be read: {e.strerror}, expected a file."
+        raise FileError(text, path=path, remedy=remedy) from e
+    if not stat.S_ISREG(mode):
+        raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
+    if not os.access(path, os.R_OK):
+        raise unreadable(path)
+    return path
 
 
 class DirectoryFiles(Files):
@@ -110,22 +178,16 @@ class DirectoryFiles(Files):
         self.where = os.path.join(directory, subfolder) if subfolder else directory
         if not os.path.isdir(self.where):
             raise NoSuchDirectory(f"{self.where}: no such directory.{_siblings(self.where)}", path=self.where)
+        self._journal = read_journal(self.where)
 
     def locate(self, name: str) -> str | None:
+        if name in self._journal.removed:
+            return None
         path = os.path.join(self.where, confined(name, self.where))
-        try:
-            mode = os.stat(path).st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            if not os.path.islink(path):
-                return None
-            raise _unusable(path, f"a dangling link to {os.readlink(path)}") from None
-        except OSError as e:
-            raise FileError(f"{path}: cannot be read: {e.strerror}.", path=path) from e
-        if not stat.S_ISREG(mode):
-            raise _unusable(path, _KINDS.get(stat.S_IFMT(mode), "no regular file"))
-        if not os.access(path, os.R_OK):
-            raise FileError(f"{path}: cannot be read: permission denied.", path=path)
-        return path
+        if (staged := self._journal.moves.get(name)) is not None:
+            waiting = os.path.join(self.where, staged)
+            path = waiting if os.path.lexists(waiting) else path
+        return _regular(path)
 
     def names(self) -> list[str]:
         found: list[str] = []
@@ -136,7 +198,8 @@ class DirectoryFiles(Files):
                 found += names if prefix == "." else [f"{prefix}/{name}" for name in names]
                 if len(found) > MOST_NAMES:  # not a model's directory, but somebody's home
                     break
-        return sorted(found)
+        hidden = {*self._journal.removed, *self._journal.moves.values(), JOURNAL}
+        return sorted({*found, *self._journal.moves} - hidden)
 
     def sizes(self) -> dict[str, int | None]:
         paths = {name: os.path.join(self.where, name) for name in self.names()}
@@ -153,6 +216,8 @@ def open_files(
     local_files_only: bool | None = None,
     token: str | bool | None = None,
     proxies: dict[str, str] | None = None,
+    lock: str | os.PathLike | bool | None = None,
+    purpose: str = "",
 ) -> Files:
     """The files of a directory, or of a Hub repository at one commit.
 
@@ -165,12 +230,16 @@ def open_files(
         local_files_only: make no request; HF_HUB_OFFLINE=1 does the same.
         token: a string, or True for the stored one, or False for none.
         proxies: refused for a Hub repository, see below.
+        lock: a lock file (`autoload lock`) that says which commit and content is meant; by default the one that the
+            environment variable AUTOLOAD_LOCK names; False is none.
+        purpose: what is loaded. Loads of different purposes, one soon after the other, share one answer of the Hub.
 
     Raises:
         NoSuchDirectory: `name_or_path` is a path and there is nothing.
         FileError: `name_or_path` is a file, or cannot be looked at.
         RepositoryNotFound: it is neither a path nor a valid repository name.
         RevisionNotFound: `revision` cannot be the name of one.
+        LockError: the lock file has no such repository; later, a file is not what it says.
         ArgumentError: an argument of the wrong kind, or `proxies`: releases of huggingface_hub since 1.0 have no proxies per
             call, they take them from HTTPS_PROXY.
     """
@@ -188,7 +257,7 @@ def open_files(
     with reading(path, "path"):
         mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
-        return DirectoryFiles(path, subfolder)
+        return _under_lock(lock, name, None, subfolder, lambda _: DirectoryFiles(path, subfolder), directory=True)
     if mode is not None:
         text = f"{path}: this is a file, expected a directory. Pass {os.path.dirname(path) or '.'}."
         raise FileError(text, path=path)
@@ -210,15 +279,30 @@ def open_files(
         raise ArgumentError(text, name="proxies")
     from autoload.repository import HubFiles
 
-    return HubFiles(
-        name,
-        revision=revision,
-        subfolder=subfolder,
-        cache_dir=cache_dir,
-        force_download=force_download,
-        local_files_only=local_files_only,
-        token=token,
-    )
+    def files_at(revision: str | None) -> Files:
+        return HubFiles(
+            name,
+            revision=revision,
+            subfolder=subfolder,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            purpose=purpose,
+        )
+
+    return _under_lock(lock, name, revision, subfolder, files_at, directory=False)
+
+
+def _under_lock(
+    lock: Any, name: str, revision: str | None, subfolder: str, opened: Callable[[str | None], Files], directory: bool
+) -> Files:
+    """The files, checked against a lock file where one is to be obeyed."""
+    if lock is False or (lock is None and not os.environ.get("AUTOLOAD_LOCK")):
+        return opened(revision)
+    from autoload.lock import locked
+
+    return locked(lock, name, revision, subfolder, opened, directory)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -231,8 +315,23 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         with open(path, "rb") as f:
             text = f.read()
         if text.startswith(LFS_POINTER):
-            raise CorruptFile(f"{path}: this is a git-lfs pointer, not the file. Run `git lfs pull`.", path=str(path))
-        return json.loads(text.decode("utf-8"))
+            text = f"{path}: this is a git-lfs pointer, not the file."
+            raise CorruptFile(text, path=str(path), remedy="Run `git lfs pull`.")
+        content = json.loads(text.decode("utf-8"))
+        if b"\\ud" in text or b"\\uD" in text:  # half of a surrogate pair is no text, and nothing can be done with it
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+        return content
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    import hashlib
+
+    total = hashlib.sha256()
+    with reading(path), open(path, "rb") as f:
+        while chunk := f.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
 
 
 def confined(name: str, where: str) -> str:
@@ -242,11 +341,18 @@ def confined(name: str, where: str) -> str:
         with suppress(UnicodeEncodeError):  # a lone surrogate is no name of a file
             os.fsencode(name)
             return name
-    raise CorruptFile(f"{where}: {name!r} leads out of this directory, expected a name inside it.", path=str(name))
+    text = f"{where}: {_short(name)} leads out of this directory, expected a name inside it."
+    raise CorruptFile(text, path=str(name), remedy="Correct it, or do not use this repository.")
 
 
 def _unusable(path: str, kind: str) -> FileError:
-    return FileError(f"{path}: this is {kind}, expected a file.", path=path)
+    remedy = "Restore the file, or remove this in its place."
+    return FileError(f"{path}: this is {kind}, expected a file.", path=path, remedy=remedy)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _raise(error: OSError) -> None:

@@ -11,11 +11,12 @@ import errno
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,11 +132,29 @@ class HubCache:
             with suppress(OSError):
                 _replace(target, json.dumps({"format_version": 1, "files": files}, indent=1))
 
-    def point(self, revision: str, commit: str) -> None:
-        """Write down which commit a branch or tag is, once something of it is here: offline, it must lead somewhere."""
-        if not COMMIT.fullmatch(revision) and self.has(commit) and self.commit_of(revision) != commit:
+    def point(self, revision: str, commit: str, listed: Container[str]) -> None:
+        """Write down which commit a branch or tag is, once something of it is here: offline, it must lead somewhere.
+
+        If it led to another commit, it goes on doing so until all that is here of that one is here of the new one too, as
+        far as the new one has it (`listed`): a download that is broken off does not take the old model away.
+        """
+        if COMMIT.fullmatch(revision) or not self.has(commit) or (old := self.commit_of(revision)) == commit:
+            return
+        here = set(self.names(commit))
+        needed = {name for name in self.names(old) if name in listed} if old else set()
+        if needed | self._shards(commit, here) <= here or not old:
             with suppress(OSError):
                 _replace(self.folder / "refs" / revision, commit)
+
+    def _shards(self, commit: str, here: Iterable[str]) -> set[str]:
+        """Files that an index of weights names."""
+        shards: set[str] = set()
+        for name in here:
+            if name.endswith(".index.json"):
+                with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # not here
+                    weight_map = json.loads(self.path(commit, name).read_bytes())["weight_map"]
+                    shards |= {posixpath.join(posixpath.dirname(name), shard) for shard in weight_map.values()}
+        return shards
 
     def link(self, commit: str, name: str, entry: Entry) -> Path:
         """Make a blob appear as a file of a commit."""

@@ -6,12 +6,9 @@ number is drawn but for new heads.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,35 +19,24 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoload.config import torch_dtype
-from autoload.errors import ArgumentError, ConfigError, CorruptCheckpoint, WeightsError, reading
+from autoload.errors import (
+    UNFORESEEN,
+    ArgumentError,
+    AutoloadError,
+    ConfigError,
+    CorruptCheckpoint,
+    WeightsError,
+    reading,
+)
 from autoload.hub import LFS_POINTER, Files, confined, read_json
 from autoload.keys import Matches, Piece, match_names
 from autoload.model import PreTrainedModel, init_module
 from autoload.notebook import card, some
+from autoload.tensorfile import TensorFile, lfs_pointer
 
 logger = logging.getLogger("autoload")
 
 Strict = Literal["head"] | bool
-# dtype names of the safetensors format
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-}
-MAX_HEADER = 100_000_000  # bytes, as the format's own readers limit it
 
 
 @dataclass(repr=False)
@@ -111,22 +97,33 @@ class Weights:
         self.entries: dict[str, Entry] = {}
         self.metadata_dtype: str | None = None
         self._copy = copy
-        self._open: dict[Path, Any] = {}
-        for path in paths:
+        self._open: dict[Path, TensorFile | dict[str, Tensor]] = {}
+        self.paths = list(paths)
+        for path in self.paths:
             entries = self._headers(path)
             for name, entry in entries.items():
-                if weight_map is None or weight_map.get(name) == path:
+                if weight_map is None or weight_map.get(name, path) == path:  # the map decides, where it names a tensor
+                    if name in self.entries:
+                        other = self.entries[name].file.name
+                        text = (
+                            f"{path}: the tensor {name!r} is in {other} too, expected one, or an index that names it."
+                        )
+                        raise CorruptCheckpoint(text, path=str(path))
                     self.entries[name] = entry
         if weight_map is not None:
             for name, path in weight_map.items():
                 if name not in self.entries:
                     raise CorruptCheckpoint(
-                        f"{path}: no tensor {name!r}, although the index says that it is in this file.", path=str(path)
+                        f"{path}: no tensor {name!r}, although the index (model.safetensors.index.json) says that it is "
+                        "in this file.",
+                        path=str(path),
+                        remedy="Download both again (force_download=True), or save the model again.",
                     )
 
     def _headers(self, path: Path) -> dict[str, Entry]:
         if path.suffix == ".safetensors":
-            return {name: Entry(path, shape, dtype) for name, (shape, dtype) in read_header(path).items()}
+            file = self._open[path] = TensorFile(path)
+            return {name: Entry(path, row.shape, row.dtype) for name, row in file.rows.items()}
         tensors = read_pickle(path)
         self._open[path] = tensors
         return {name: Entry(path, tuple(t.shape), t.dtype) for name, t in tensors.items()}
@@ -135,83 +132,14 @@ class Weights:
         """The tensor; a view of the mapped file unless the checkpoint is to be copied. Of a `part` only that is read."""
         path = self.entries[name].file
         with reading(path, "weights file", CorruptCheckpoint):
-            if path.suffix != ".safetensors":
-                tensor = self._open[path][name]
-                tensor = tensor if part is None else tensor[part]
-            else:
-                if path not in self._open:
-                    from safetensors import safe_open
-
-                    self._open[path] = safe_open(path, framework="pt", device="cpu")
-                opened = self._open[path]
-                tensor = opened.get_tensor(name) if part is None else opened.get_slice(name)[part]
+            file = self._open[path]
+            tensor = file.read(name) if isinstance(file, TensorFile) else file[name]
+            tensor = tensor if part is None else tensor[part]  # of a mapped file the rest is never read
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:
         """dtype of the first floating tensor."""
         return next((e.dtype for e in self.entries.values() if e.dtype.is_floating_point), None)
-
-
-def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of each tensor of a safetensors file, checked against the file's size.
-
-    Raises:
-        CorruptCheckpoint: the file is empty, truncated, a git-lfs pointer, or its header does not describe it.
-    """
-    with reading(path, "weights file", CorruptCheckpoint), open(path, "rb") as f:
-
-        def first(count: int) -> bytes:
-            f.seek(0)
-            return f.read(count)
-
-        return parse_header(first, os.path.getsize(path), str(path))
-
-
-def parse_header(
-    first: Callable[[int], bytes], size: int, where: str
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """`read_header` of a file that need not be here: `first` gives so many of its bytes, `size` is all it has."""
-
-    def damaged(reason: str) -> CorruptCheckpoint:
-        return CorruptCheckpoint(f"{where}: {reason}. Download it again (force_download=True).", path=where)
-
-    start = first(40)
-    if start.startswith(LFS_POINTER[:32]):
-        text = f"{where}: this is a git-lfs pointer, not the weights. Run `git lfs pull`."
-        raise CorruptCheckpoint(text, path=where)
-    if len(start) < 8:
-        raise damaged(f"the file has {size} bytes, too few for a safetensors header")
-    (length,) = struct.unpack("<Q", start[:8])
-    if length > min(MAX_HEADER, size - 8):
-        raise damaged(f"its header claims {length} bytes, but the file has {size}")
-    header = json.loads(first(8 + length)[8:].decode("utf-8"))
-    if not isinstance(header, dict):
-        raise damaged("its header is no JSON object")
-    header.pop("__metadata__", None)
-    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    spans: list[tuple[int, int]] = []
-    for name, tensor in header.items():
-        try:
-            dtype, shape, (begin, end) = tensor["dtype"], tuple(tensor["shape"]), tensor["data_offsets"]
-            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-                raise ValueError
-        except (TypeError, KeyError, ValueError):
-            raise damaged(f"its header does not describe the tensor {name!r}") from None
-        if dtype not in DTYPES:
-            raise damaged(f"tensor {name!r} has the unknown dtype {dtype!r}")
-        count = math.prod(shape)
-        if end - begin != count * DTYPES[dtype].itemsize:
-            raise damaged(f"tensor {name!r} of shape {shape} takes {end - begin} bytes, which does not fit its dtype")
-        found[name] = (shape, DTYPES[dtype])
-        spans.append((begin, end))
-    at = 0
-    for begin, end in sorted(spans):
-        if begin != at:
-            raise damaged("its tensors overlap or leave gaps")
-        at = end
-    if 8 + length + at != size:
-        raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
-    return found
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -220,14 +148,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     Raises:
         CorruptCheckpoint: damaged, no mapping of names to tensors, or it holds objects other than tensors.
     """
-    remedy = "Only plain tensors are read from such files; convert it to safetensors where it was made."
+    remedy = "Convert it to safetensors where it was made; only plain tensors are read from such files."
     with reading(path, "weights file", CorruptCheckpoint):
         with open(path, "rb") as f:
             start = f.read(64)
         if start.startswith(LFS_POINTER):
-            raise CorruptCheckpoint(
-                f"{path}: this is a git-lfs pointer, not the weights. Run `git lfs pull`.", path=str(path)
-            )
+            raise lfs_pointer(str(path))
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(b"PK"))
         except Exception as e:  # torch's own text recommends to run the code in the file
@@ -238,19 +164,38 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
                 else "it holds more than tensors"
             )
             raise CorruptCheckpoint(
-                f"{path}: this weights file cannot be read: {what[:200]}. {remedy}", path=str(path)
+                f"{path}: this weights file cannot be read: {what[:200].rstrip('.')}.", path=str(path), remedy=remedy
             ) from e
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         raise CorruptCheckpoint(
             f"{path}: a trainer's checkpoint with the keys {', '.join(map(str, list(state)[:5]))}, expected names of "
-            "parameters. Save its 'state_dict' alone.",
+            "parameters.",
             path=str(path),
+            remedy="Save its 'state_dict' alone.",
         )
     if not isinstance(state, Mapping) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()
     ):
-        raise CorruptCheckpoint(f"{path}: expected a mapping of names to tensors. {remedy}", path=str(path))
+        text = f"{path}: found {type(state).__name__}, expected a mapping of names to tensors and nothing else."
+        raise CorruptCheckpoint(text, path=str(path), remedy=remedy)
+    if start.startswith(b"PK"):
+        _check_records(path, state.values())
     return dict(state)
+
+
+def _check_records(path: Path, tensors: Iterable[Tensor]) -> None:
+    """Refuse an archive whose records have another size than the tensors say: mapped, these would read beyond."""
+    import zipfile
+
+    with reading(path, "weights file", CorruptCheckpoint), zipfile.ZipFile(path) as archive:
+        records = [row for row in archive.infolist() if "/data/" in row.filename and row.file_size]
+    storages = {storage.data_ptr(): storage.nbytes() for t in tensors if (storage := t.untyped_storage()).nbytes()}
+    found, expected = sorted(row.file_size for row in records), sorted(storages.values())
+    if found != expected or any(row.compress_type != zipfile.ZIP_STORED for row in records):
+        text = (
+            f"{path}: its {len(found)} records hold {sum(found)} bytes, expected {sum(expected)}, stored as they are."
+        )
+        raise CorruptCheckpoint(text, path=str(path))
 
 
 def find_weights(
@@ -280,12 +225,15 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
-        raise CorruptCheckpoint(f"{index}: weight_map must map names of tensors to files.", path=str(index))
+        text = f"{index}: weight_map is {str(weight_map)[:80]!r}, expected names of tensors and their files."
+        raise CorruptCheckpoint(text, path=str(index))
     names = sorted(set(weight_map.values()))
     for name in names:
         confined(name, str(index))
         if not name.endswith((".safetensors", ".bin")):
-            raise CorruptCheckpoint(f"{index}: shard {name!r} is no .safetensors or .bin file.", path=str(index))
+            text = f"{index}: found the shard {name!r}, expected a .safetensors or .bin file."
+            raise CorruptCheckpoint(text, path=str(index))
+    _check_count(index, names)
     paths = {name: files.find(name) for name in names}
     absent = [name for name, path in paths.items() if path is None]
     if absent:
@@ -296,6 +244,16 @@ def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     dtype = metadata.get("dtype") if isinstance(metadata, dict) else None
     weights.metadata_dtype = dtype if isinstance(dtype, str) else None
     return weights
+
+
+def _check_count(index: Path, names: list[str]) -> None:
+    """Shards are numbered: an index that leaves one out has lost it."""
+    numbered = [match for name in names if (match := re.search(r"-(\d{5})-of-(\d{5})\b", name))]
+    totals = {int(match[2]) for match in numbered}
+    if len(totals) == 1 and len(numbered) == len(names) < max(totals):
+        lost = sorted({*range(1, max(totals) + 1)} - {int(match[1]) for match in numbered})
+        text = f"{index}: weight_map names {len(names)} shards, expected {max(totals)}: it lacks number {lost[0]}."
+        raise CorruptCheckpoint(text, path=str(index))
 
 
 class Skeleton(TorchFunctionMode):
@@ -323,8 +281,14 @@ def build_skeleton(
     cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
 ) -> Any:
     """The model without weights: its parameters are on the meta device."""
-    with Skeleton():
-        return cls(config, *model_args, **(options or {}))
+    try:
+        with Skeleton():
+            return cls(config, *model_args, **(options or {}))
+    except UNFORESEEN as e:
+        if isinstance(e, AutoloadError) or not hasattr(cls, "variant"):  # a user's own class speaks for itself
+            raise
+        where = os.path.join(getattr(config, "_name_or_path", ""), "config.json")
+        raise ConfigError.of(e, where, cls.__name__) from e
 
 
 def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:
@@ -372,10 +336,12 @@ def load_weights(
     Raises:
         WeightsError: the weights do not fit.
     """
+    if isinstance(weights, Weights):
+        where += f" ({weights.paths[0].name if len(weights.paths) == 1 else f'{len(weights.paths)} shards'})"
     targets, tied = dict(_slots(model)), _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
-    matches = _match(model, targets, tied, renamed)
+    matches = _match(model, targets, tied, renamed, weights)
     prefix = getattr(model, "base_model_prefix", "")
     report = LoadingReport(unexpected=[renamed[n] for n in matches.unexpected], unwrapped=matches.unwrapped)
     put = _Putter(model, targets, dtype, device)
@@ -402,6 +368,7 @@ def load_weights(
         where,
         fits,
         len(names),
+        claimed=isinstance(weights, Weights) and _claims(model),
     )
     put.make_new([*report.missing, *computed])
     report.sources.update(dict.fromkeys(report.missing, "new") | dict.fromkeys(computed, "computed"))
@@ -429,16 +396,33 @@ def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingR
     return report
 
 
-def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
-    """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
+def _match(
+    model: nn.Module,
+    targets: Mapping[str, Tensor],
+    tied: dict[str, str],
+    names: Iterable[str],
+    weights: Weights | Mapping[str, Tensor] | None = None,
+) -> Matches:
+    """Which tensors make which parameters; of two that are tied, the source is the one to fill.
+
+    Files of T5 1.1 and others hold both, with values of their own, whatever the configuration says of ties. Such ones
+    leave `tied`, and the model remembers them.
+    """
     variant, config = getattr(model, "variant", None), getattr(model, "config", None)
     prefix = getattr(model, "base_model_prefix", "")
     matches = match_names(targets, names, variant.keys if variant else (), prefix, config)
     if variant and variant.ignores and matches.unexpected:
         useless = re.compile(variant.ignores(config))
         matches.unexpected = [name for name in matches.unexpected if not useless.search(name)]
-    for target, source in tied.items():
-        piece = matches.pieces.pop(target, None)
+    for target, source in list(tied.items()):
+        piece, other = matches.pieces.pop(target, None), matches.pieces.get(source)
+        if piece is not None and other is not None and isinstance(names, Mapping) and weights is not None:
+            one, two = (_tensor(p, names, weights) for p in (piece, other))
+            if one.shape != two.shape or not torch.equal(one, two):
+                matches.pieces[target] = piece
+                del tied[target]
+                model.apart = frozenset((*model.apart, target))  # type: ignore[operator, misc, assignment]
+                continue
         if piece is not None and source in targets:
             matches.pieces.setdefault(source, piece)
     for target, other in getattr(model, "read_from", {}).items():
@@ -446,7 +430,16 @@ def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, s
         if target not in matches.pieces and name is not None:
             matches.pieces[target] = Piece((name,))
             matches.unexpected.remove(name)
+    passed = getattr(model, "passes_over", ())
+    matches.unexpected = [n for n in matches.unexpected if n.removeprefix(f"{prefix}.").split(".", 1)[0] not in passed]
     return matches
+
+
+def _tensor(piece: Piece, renamed: Mapping[str, str], weights: Weights | Mapping[str, Tensor]) -> Tensor:
+    """What a parameter is made of."""
+    read = weights.read if isinstance(weights, Weights) else weights.__getitem__
+    tensors = [read(renamed[source]) for source in piece.sources]
+    return tensors[0] if piece.combine is None else piece.combine(tensors)
 
 
 def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[str, str]:
@@ -475,9 +468,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    if isinstance(model, PreTrainedModel) and model.ties_weights:
-        return dict(model._tied_weights_keys)
-    return {}
+    return model.tied_weights if isinstance(model, PreTrainedModel) else {}
 
 
 def _part_of(slot: Tensor) -> tuple[slice, ...] | None:
@@ -501,6 +492,8 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        if dtype == torch.float16:
+            self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
         self.modules = dict(model.named_modules())
 
     def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
@@ -541,6 +534,10 @@ class _Putter:
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:
             return tuple(tensor.shape), expected
+        if self.targets[target].is_floating_point() and not tensor.is_floating_point():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            text = f"{where}: {', '.join(piece.sources[:3])} holds {dtype}, expected floating numbers for {target}. "
+            raise WeightsError(f"{text}Convert them, or load a repository with plain weights.", mismatched=[target])
         if cut is not None:
             self.fill(slot, tensor[cut])
         else:
@@ -610,8 +607,9 @@ def _judge(
     where: str,
     mismatched: set[str],
     count: int,
+    claimed: bool,
 ) -> None:
-    """Raise where the weights do not fit under the rule that was asked for."""
+    """Raise where the weights do not fit under the rule that was asked for; `claimed`: files say they have the head."""
     targets = [name for name, _ in _slots(model)]
     missing = [name for name in report.missing if name not in mismatched]
     bad_shapes = [
@@ -625,18 +623,19 @@ def _judge(
         if all(_is_head(model, name, prefix) for name, *_ in bad_shapes):
             remedy = "Pass num_labels=... of the checkpoint, or ignore_mismatched_sizes=True to make this head new."
         else:
-            remedy = "The configuration does not describe this checkpoint."
+            remedy = "The configuration does not describe this checkpoint. Use the config.json that belongs to it."
         raise WeightsError(f"{where}: shapes differ: {shown}{more}. {remedy}", mismatched=bad_shapes)
-    if targets and count and not report.sources and strict is not False:
+    if targets and not report.sources and strict is not False:
         raise WeightsError(
-            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}; it holds "
-            f"{', '.join(report.unexpected[:4])} ..., expected {', '.join(targets[:4])} ...",
+            f"{where}: none of its {count} tensors belongs to a {type(model).__name__}: found "
+            f"{', '.join(report.unexpected[:4]) or 'nothing'} ..., expected {', '.join(targets[:4])} ... "
+            "Check that config.json and weights are of one model; key_mapping={pattern: replacement} renames tensors.",
             missing=missing,
             unexpected=report.unexpected,
         )
     if strict is False:
         return
-    wrong = missing if strict is True else _backbone(model, missing, targets, prefix)
+    wrong = missing if strict is True else _backbone(model, missing, targets, prefix, claimed)
     if wrong:
         names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise WeightsError(
@@ -658,8 +657,13 @@ def _is_head(model: nn.Module, name: str, prefix: str) -> bool:
     return prefix in model._modules and not name.startswith(prefix + ".")
 
 
-def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str) -> list[str]:
-    """Missing parameters that are an error: of the backbone, or of a head that is partly there."""
+def _claims(model: nn.Module) -> bool:
+    """Whether the configuration says that the files were saved from a model of this very class."""
+    return type(model).__name__ in (getattr(getattr(model, "config", None), "architectures", None) or ())
+
+
+def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: str, claimed: bool) -> list[str]:
+    """Missing parameters that are an error: of the backbone, or of a head that is partly there or said to be there."""
     base = model._modules.get(prefix)  # what it may lack, a model with a head around it may lack too
     may_lack = (*getattr(model, "may_lack", ()), *getattr(base, "may_lack", ()))
     absent, wrong = {*missing, *_tied(model)}, []  # a matrix that is another one says nothing of its head
@@ -669,7 +673,7 @@ def _backbone(model: nn.Module, missing: list[str], targets: list[str], prefix: 
             continue
         if _added(name, absent, targets):
             continue
-        if _is_head(model, name, prefix):
+        if _is_head(model, name, prefix) and not claimed:
             group = name.split(".", 1)[0]
             if all(t in absent for t in targets if t.split(".", 1)[0] == group):
                 continue

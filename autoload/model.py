@@ -61,8 +61,11 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     computed: ClassVar[tuple[str, ...]] = ()  # endings of names that checkpoints often lack and `init_own` computes
     unsaved: ClassVar[tuple[str, ...]] = ()  # endings of names that are not written
     read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
+    passes_over: tuple[str, ...] = ()  # first parts of names that only larger models have a place for
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
+    apart: frozenset[str] = frozenset()  # parameters that could be tied, but had values of their own in the file
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
@@ -203,11 +206,15 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         """Whether the configuration asks for ties."""
         return getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties)
 
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        """What is tied, target to source: all that can be, where the configuration asks for it and no file objected."""
+        tied = self._tied_weights_keys if self.ties_weights else {}
+        return {target: source for target, source in tied.items() if target not in self.apart}
+
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.ties_weights:
-            return
-        for target, source in self._tied_weights_keys.items():
+        for target, source in self.tied_weights.items():
             path, _, leaf = target.rpartition(".")
             setattr(self.get_submodule(path), leaf, self.get_parameter(source))
 

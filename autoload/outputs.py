@@ -167,6 +167,30 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
 
 @dataclass
+class MoEModelOutput(ModelOutput):
+    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+
+
+@dataclass
+class MoEModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """Hidden states of one side of an encoder-decoder with experts; `router_logits` per layer (batch, seq, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+
+
+@dataclass
 class MaskedLMOutput(ModelOutput):
     """`logits` (batch, seq, vocabulary)."""
 
@@ -698,6 +722,43 @@ class Seq2SeqLMOutput(ModelOutput):
 
 
 @dataclass
+class Seq2SeqMoEModelOutput(ModelOutput):
+    """Hidden states of an encoder-decoder with experts; router logits per layer (batch, seq, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    decoder_router_logits: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+    encoder_router_logits: States = None
+
+
+@dataclass
+class Seq2SeqMoEOutput(ModelOutput):
+    """`logits` (batch, target, vocabulary) of an encoder-decoder with experts; the losses of its routers."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    encoder_z_loss: Tensor | None = None
+    decoder_z_loss: Tensor | None = None
+    encoder_aux_loss: Tensor | None = None
+    decoder_aux_loss: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    decoder_router_logits: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+    encoder_router_logits: States = None
+
+
+@dataclass
 class Seq2SeqSequenceClassifierOutput(ModelOutput):
     """`logits` (batch, labels) of an encoder-decoder."""
 
@@ -728,6 +789,7 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_attentions: States = None
 
 
+@dataclass
 class ReformerModelOutput(ModelOutput):
     """`last_hidden_state` (batch, seq, 2 * dim)."""
 

@@ -41,6 +41,8 @@ DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
 SEQ2SEQ = "Model Seq2SeqLM"
 SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
+T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
@@ -73,8 +75,8 @@ MODELS: dict[str, Row] = {
     "cohere2": Row("decoder_windows", "Cohere2", LM),
     "cohere2_moe": Row("moe_windows", "Cohere2Moe", LM),
     "cohere_compass_text": Row("decoder_mrope", "CohereCompassText", LM_S),
-    "convbert": Row("electra", "ConvBert", ENCODER),
     "colmodernvbert": Row("modernvbert", "ColModernVBert", "PreTraining"),
+    "convbert": Row("electra", "ConvBert", ENCODER),
     "cosmos3_edge_text": Row("decoder_mrope", "Cosmos3EdgeText", "Model"),
     "cpmant": Row("cpmant", "CpmAnt", LM),
     "ctrl": Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
@@ -87,6 +89,7 @@ MODELS: dict[str, Row] = {
     "deepseek_v2": Row("mla", "DeepseekV2", LM_S),
     "deepseek_v3": Row("mla", "DeepseekV3", LM_ST),
     "deepseek_v32": Row("mla_indexed", "DeepseekV32", LM),
+    "deepseek_v4": Row("mla_compressed", "DeepseekV4", LM),
     "diffllama": Row("decoder_gated", "DiffLlama", LM_STQ),
     "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "doge": Row("moe_doge", "Doge", LM_S),
@@ -113,7 +116,7 @@ MODELS: dict[str, Row] = {
     "gemma": Row("decoder", "Gemma", LM_ST),
     "gemma2": Row("decoder", "Gemma2", LM_ST),
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
-    "gemma3n_text": Row("decoder_gemma", "Gemma3nText", LM),
+    "gemma3n_text": Row("decoder_altup", "Gemma3nText", LM),
     "gemma4_text": Row("decoder_gemma", "Gemma4Text", LM),
     "gemma4_unified_text": Row("decoder_gemma", "Gemma4UnifiedText", LM),
     "glm": Row("decoder_gated", "Glm", LM_ST),
@@ -165,6 +168,7 @@ MODELS: dict[str, Row] = {
     "llama4_text": Row("moe_attention", "Llama4Text", LM),
     "longcat_flash": Row("mla_shortcut", "LongcatFlash", LM),
     "longformer": Row("longformer", "Longformer", ENCODER + " PreTraining=MaskedLM" + TEXT),
+    "longt5": Row("longt5", "LongT5", SEQ2SEQ),
     "luke": Row("luke", "Luke", ENCODER + " PreTraining=MaskedLM"),
     "lxmert": Row("lxmert", "Lxmert", "Model PreTraining QuestionAnswering"),
     "m2m_100": Row("bart", "M2M100", SEQ2SEQ),
@@ -180,6 +184,7 @@ MODELS: dict[str, Row] = {
     "ministral": Row("decoder_windows", "Ministral", LM_STQ),
     "ministral3": Row("decoder_windows", "Ministral3", LM_STQ),
     "mistral": Row("decoder", "Mistral", LM_STQ),
+    "mistral_large4_text": Row("mla_lent", "MistralLarge4Text", "Model"),
     "mixtral": Row("moe", "Mixtral", LM_STQ),
     "mobilebert": Row("mobilebert", "MobileBert", ENCODER + " PreTraining NextSentencePrediction" + TEXT),
     "modernbert": Row("modernbert", "ModernBert", ENCODER),
@@ -189,12 +194,14 @@ MODELS: dict[str, Row] = {
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
+    "mt5": Row("t5", "MT5", T5),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
     "mvp": Row("bart", "Mvp", BART),
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "neomme": Row("neomme", "NeoMME", "Model MaskedLM"),
+    "nllb-moe": Row("nllb_moe", "NllbMoe", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "nomic_bert": Row("nomic_bert", "NomicBert", ENCODER_MST),
     "nystromformer": Row("nystromformer", "Nystromformer", ENCODER + TEXT),
     "olmo": Row("decoder_gated", "Olmo", LM_S),
@@ -235,16 +242,21 @@ MODELS: dict[str, Row] = {
     "squeezebert": Row("squeezebert", "SqueezeBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "stablelm": Row("decoder_gated", "StableLm", LM_ST),
     "starcoder2": Row("decoder_plain", "Starcoder2", LM_ST),
+    "switch_transformers": Row("switch_transformers", "SwitchTransformers", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
+    "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
+    "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "tvp": Row("tvp", "Tvp", "Model"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "ultravbert": Row("modernvbert", "UltraVBert", ENCODER_MST),
+    "umt5": Row("t5", "UMT5", T5),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "vilt": Row("vilt", "Vilt", "Model VisualQuestionAnswering"),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "vit": Row("vit", "ViT", "Model ImageClassification MaskedImageModeling"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
+    "whisper": Row("whisper", "Whisper", "Model AudioClassification CausalLM SpeechSeq2Seq"),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
     "xlm-roberta": Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
@@ -288,6 +300,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
+    ("whisper", "SpeechSeq2Seq"): "WhisperForConditionalGeneration",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
     ("xlnet", "CausalLM"): "XLNetLMHeadModel",
@@ -443,7 +456,8 @@ def _entry(module: str, table: str, model_type: str) -> Any:
 
 
 def _unknown(model_type: Any, where: str, raw: Mapping[str, Any]) -> UnknownModelType:
-    architectures = [str(a) for a in raw.get("architectures") or []]
+    named = raw.get("architectures")
+    architectures = [str(a) for a in named] if isinstance(named, list) else []
     close = nearest(str(model_type), known_types())
     parts = [f"{where}: model_type {model_type!r} is not known."]
     if close:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
+import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHARED_FOR = 60.0  # seconds
+
 
 class HubFiles(Files):
     """One commit of a Hub repository, through the cache of huggingface_hub.
@@ -43,11 +47,13 @@ class HubFiles(Files):
         force_download: bool = False,
         local_files_only: bool | None = None,
         token: str | bool | None = None,
+        purpose: str = "",
     ):
         self.repo_id, self.revision, self.subfolder, self.token = repo_id, revision or "main", subfolder, token
         self.where = repo_id + (f"@{revision}" if revision else "") + (f"/{subfolder}" if subfolder else "")
         self.commit = self.revision if COMMIT.fullmatch(self.revision) else None
         self.cache = HubCache(_cache_root(cache_dir), repo_id)
+        self.purpose = purpose
         self.offline = bool(local_files_only) or _offline()
         self.force = force_download
         self._fresh: set[str] = set()  # downloaded by this object, where everything shall be
@@ -78,7 +84,7 @@ class HubFiles(Files):
         self._remote.fetch(self.cache, commit, name, entry, self.force)
         self._fresh.add(name)
         path = self.cache.link(commit, name, entry)
-        self.cache.point(self.revision, commit)
+        self.cache.point(self.revision, commit, listing.files)
         return str(path)
 
     def names(self) -> list[str]:
@@ -93,6 +99,11 @@ class HubFiles(Files):
         entries = self._listing.files if self._listing else {}
         found = {name: entries.get(posixpath.join(self.subfolder, name)) for name in names}
         return {name: entry.size if entry else None for name, entry in found.items()}
+
+    def sha256(self, name: str) -> str:
+        listing = self._files(self._resolve())
+        entry = listing.files.get(posixpath.join(self.subfolder, name)) if listing else None
+        return entry.digest if entry and entry.large else super().sha256(name)
 
     def first(self, name: str, count: int) -> bytes:
         commit, inside = self._resolve(), posixpath.join(self.subfolder, name)
@@ -135,6 +146,16 @@ class HubFiles(Files):
         """Ask the Hub for the commit and its files; False when it fails and the cache, with `cached`, has to do."""
         from autoload.download import TRIES
 
+        key = (
+            self._remote.endpoint,
+            str(self.cache.root),
+            self.repo_id,
+            self.revision,
+            self._remote.headers.get("authorization"),
+        )
+        if not self.force and (shared := _shared(key, self.purpose)) is not None:
+            self._listing = shared
+            return True
         try:
             self._listing = self._remote.listing(1 if cached else TRIES)
         except HubError as e:  # no connection, a portal that wants a login, a token that has run out, ...
@@ -143,8 +164,9 @@ class HubFiles(Files):
             log.warning("%s Using what the cache has of %s.", e, cached[:12])
             self._fault = e
             return False
+        _share(key, self.purpose, self._listing)
         self.cache.remember(self._listing, self.force)
-        self.cache.point(self.revision, self._listing.commit)
+        self.cache.point(self.revision, self._listing.commit, self._listing.files)
         return True
 
     def _files(self, commit: str) -> Listing | None:
@@ -165,7 +187,7 @@ class HubFiles(Files):
         text = f"{path}: damaged: {size} bytes, expected {entry.size}."
         if self.offline or self._fault or not self.cache.writable():
             remedy = "Load it again with the network and force_download=True."
-            raise CorruptFile(f"{text} {remedy}", path=str(path), expected=entry.size, found=size)
+            raise CorruptFile(text, path=str(path), expected=entry.size, found=size, remedy=remedy)
         log.warning("%s Downloading it again.", text)
         return None
 
@@ -199,6 +221,44 @@ class HubFiles(Files):
             cache_dir=str(self.cache.root),
             cached_revisions=revisions,
         )
+
+
+@dataclass
+class _Answer:
+    """What the Hub said of a revision, when, and what has been loaded on its word."""
+
+    listing: Listing
+    time: float
+    purposes: set[str]
+
+
+# The last answer for each revision: configuration, tokenizer and weights, loaded one after the other, are of one commit
+# for one request. Whoever loads one of them again wants to know what is there now, and asks again.
+_answers: dict[tuple[str | None, ...], _Answer] = {}
+
+
+def _shared(key: tuple[str | None, ...], purpose: str) -> Listing | None:
+    """A recent answer that has not served this purpose yet."""
+    answer = _answers.get(key)
+    if not purpose or answer is None or purpose in answer.purposes or time.monotonic() - answer.time > SHARED_FOR:
+        return None
+    answer.purposes.add(purpose)
+    return answer.listing
+
+
+def _share(key: tuple[str | None, ...], purpose: str, listing: Listing) -> None:
+    now = time.monotonic()
+    for old in [k for k, answer in list(_answers.items()) if now - answer.time > SHARED_FOR]:
+        _answers.pop(old, None)
+    _answers.pop(key, None)
+    if purpose:
+        _answers[key] = _Answer(listing, now, {purpose})
+
+
+def forget(repo_id: str) -> None:
+    """Ask the Hub again for this repository: this process has changed it."""
+    for key in [key for key in list(_answers) if key[2] == repo_id]:
+        _answers.pop(key, None)
 
 
 def _cache_root(cache_dir: str | os.PathLike | None) -> Path:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import secrets
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoload.errors import ArgumentError, FileError, WeightsError
+from autoload.hub import JOURNAL, read_journal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +35,7 @@ def output_directory(path: str | os.PathLike) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise FileError(f"{folder}: the directory cannot be made: {e.strerror}.", path=str(folder)) from e
+    _finish(folder)  # what an earlier save has begun
     return folder
 
 
@@ -43,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 def stage(path: Path, write: Any) -> Path:
     """Write beside `path` under a name of its own, durably; the caller renames it. Nothing stays behind on failure."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp.{path.name}")
     try:
         write(temporary)
         with open(temporary, "rb+") as f:
@@ -74,8 +79,8 @@ def save_model(
 ) -> None:
     """Write config.json, generation_config.json and the weights.
 
-    Every file is first written beside its place; then all are renamed, the weights last, and what an earlier save left
-    is removed. At any moment the directory loads as the old model or as the new one.
+    Every file is first written beside its place. Then a journal says which those are: from that moment on the directory
+    loads as the new model, before as the old one. Then all are renamed, and what an earlier save left is removed.
 
     Args:
         model: to save.
@@ -110,6 +115,7 @@ def save_model(
         texts = {"config.json": model.config.to_json_string()}
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
+        _clear_away(folder)
         _replace_all(folder, texts, state, _size(max_shard_size), variant)
     if spread:
         sharding.wait()
@@ -144,29 +150,74 @@ def _replace_all(folder: Path, texts: dict[str, str], state: dict[str, Any], lim
         if len(shards) > 1:
             path = folder / index_name
             staged.append((stage(path, lambda to: to.write_text(index, encoding="utf-8")), path))
-        else:
-            staged.append(staged.pop(0))
+        moves = {path.name: temporary.name for temporary, path in staged}
+        removed = [name for name in _older_weights(folder, dot) if name not in moves]
+        content = json.dumps({"moves": moves, "removed": removed}, indent=1)
+        journal = stage(folder / JOURNAL, lambda to: to.write_text(content, encoding="utf-8"))
+        staged.append((journal, folder / JOURNAL))
+        os.replace(journal, folder / JOURNAL)  # the commit
     except BaseException:
-        for temporary, _ in staged:
-            temporary.unlink(missing_ok=True)
+        if not os.path.lexists(folder / JOURNAL):
+            for temporary, _ in staged:
+                temporary.unlink(missing_ok=True)
         raise
-    for temporary, path in staged:
-        os.replace(temporary, path)
-    kept = {*names, index_name} if len(shards) > 1 else set(names)
-    for path in _older_weights(folder, dot):
-        if path.name not in kept:
-            path.unlink()
     _sync_directory(folder)
+    _finish(folder)
 
 
-def _older_weights(folder: Path, dot: str) -> list[Path]:
+def _finish(folder: Path) -> None:
+    """Do what the journal of a committed save says."""
+    if not os.path.lexists(folder / JOURNAL):
+        return
+    journal = read_journal(folder)
+    try:
+        for name, staged in journal.moves.items():
+            with suppress(FileNotFoundError):  # done already
+                os.replace(folder / staged, folder / name)
+        for name in journal.removed:
+            (folder / name).unlink(missing_ok=True)
+        _sync_directory(folder)
+        (folder / JOURNAL).unlink(missing_ok=True)
+    except OSError as e:
+        remedy = "Its new model is complete and loads; save again to tidy up."
+        raise FileError(
+            f"{folder}: files cannot be put in place: {e.strerror}.", path=str(folder), remedy=remedy
+        ) from e
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what killed processes of this machine had written when they were killed."""
+    pattern = re.compile(rf"\.{_host()}-(\d+)-[0-9a-f]{{8}}\.tmp\..+")
+    for path in folder.iterdir():
+        if (match := pattern.fullmatch(path.name)) and not _alive(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # where there is no question without consequences
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _host() -> str:
+    """Eight digits for this machine: on a shared disk, other machines' processes have numbers too."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _older_weights(folder: Path, dot: str) -> list[str]:
     """Weights files of the same variant: what an earlier save wrote."""
     tag = re.escape(dot)
     shard = r"(-[0-9a-f]{8})?-\d{5}-of-\d{5}"
     pattern = re.compile(
         rf"model{tag}\.safetensors|model({tag}{shard}|{shard}{tag})\.safetensors|model\.safetensors\.index{tag}\.json"
     )
-    return [p for p in folder.iterdir() if pattern.fullmatch(p.name)]
+    return [path.name for path in folder.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _shards(state: dict[str, Any], limit: int) -> list[dict[str, Any]]:
@@ -184,7 +235,7 @@ def _shards(state: dict[str, Any], limit: int) -> list[dict[str, Any]]:
 
 def _without_ties(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The state without names that repeat another tensor."""
-    tied = model._tied_weights_keys if model.ties_weights else {}
+    tied = model.tied_weights
     out, seen = {}, {}
     for name, tensor in state.items():
         if (name in tied and tied[name] in state) or name.endswith(model.unsaved):
@@ -266,4 +317,7 @@ def upload(
     commit = api.upload_folder(
         repo_id=repo, folder_path=os.fspath(folder), commit_message=message, revision=revision, create_pr=create_pr
     )
+    from autoload.repository import forget
+
+    forget(repo)
     return commit.commit_url

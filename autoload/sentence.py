@@ -20,7 +20,7 @@ from autoload.hub import Files, confined, open_files
 if TYPE_CHECKING:
     import numpy as np
 
-HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
+HUB = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "token")
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")  # joined in this order
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "Tanh": nn.Tanh,

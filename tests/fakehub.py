@@ -60,6 +60,7 @@ class Fault:
     cut: int | None = None  # bytes of the body before the connection is closed
     reset: int | None = None  # bytes of the body before the connection is reset
     stall: int | None = None  # bytes of the body before nothing more comes
+    drip: float | None = None  # seconds between twentieths of the body
     hang: bool = False  # accept the request, never answer
     body: bytes | None = None  # send this instead
     whole: bool = False  # do not know of Range
@@ -371,7 +372,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         limits = [limit for limit in (fault.cut, fault.reset, fault.stall) if limit is not None]
         try:
-            self.wfile.write(body[: limits[0]] if limits else body)
+            if fault.drip is not None:
+                step = len(body) // 20 + 1
+                for start in range(0, len(body), step):
+                    self.wfile.write(body[start : start + step])
+                    self.hub.stopped.wait(fault.drip)
+            else:
+                self.wfile.write(body[: limits[0]] if limits else body)
             self.wfile.flush()
         except OSError:  # the client has gone away
             self.close_connection = True

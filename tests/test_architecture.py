@@ -24,7 +24,10 @@ MAY: dict[str, str] = {
     "hubcache": "errors",
     "download": "errors hubcache",
     "repository": "errors hub hubcache",
+    "lock": "errors hub",
     "text": "bridge errors hub",
+    "audio": "errors hub",
+    "processing": "errors hub audio",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",
@@ -35,7 +38,8 @@ MAY: dict[str, str] = {
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
-    "loading": "errors config hub keys model notebook torch",
+    "tensorfile": "errors hub torch",
+    "loading": "errors config hub keys model notebook tensorfile torch",
     "placement": "errors torch",
     "quantization": "errors torch",
     "sharding": "errors torch",
@@ -50,18 +54,21 @@ MAY: dict[str, str] = {
 LATER: dict[str, str] = {
     "config": "auto registry saving hub notebook torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
     "keys": "torch",  # where tensors are joined or cut
-    "hub": "repository",  # only for what is no directory
+    "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
-    "text": "auto registry config configs notebook torch",  # torch for return_tensors="pt"
+    "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
+    "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio text",
     "generation": "auto hub saving registry config",
     "models": "auto registry",  # of models that hold others
     "loading": "sharding",
-    "saving": "sharding",
+    "saving": "repository sharding",
     "model": "auto saving loading notebook",  # from_pretrained and save_pretrained
     "auto": "loading placement quantization generation torch",
     "sentence": "auto text loading",
     "compat": "errors hub model layers torch",
-    "cli": "auto loading",
+    "lock": "saving",
+    "cli": "auto loading lock tensorfile",
 }
 WITHOUT_TORCH = (
     "bridge",
@@ -72,6 +79,7 @@ WITHOUT_TORCH = (
     "hubcache",
     "download",
     "repository",
+    "lock",
 )  # in functions neither
 HUB_CLIENTS = {"repository", "download", "hubcache", "saving", "text/saving"}
 FILES = sorted(PACKAGE.rglob("*.py"))

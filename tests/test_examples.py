@@ -103,6 +103,22 @@ def test_finetune_classifier(example: Any, minilm: Path, tmp_path: Path) -> None
     assert finetune.accuracy(model, tokenizer, reviews[: -finetune.HELD_OUT]) > 0.9
 
 
+def test_translate(example: Any, capsys: pytest.CaptureFixture) -> None:
+    translate = example("translate")
+    texts = ["four two", "nine nine zero one", "seven six five"]
+    expected = [" ".join(translate.NUMBERS[word] for word in text.split()) for text in texts]
+    assert translate.main(texts) == expected
+    assert "four two  ->  vier zwei" in capsys.readouterr().out
+
+
+def test_translate_into_a_language(example: Any, tmp_path: Path) -> None:
+    """`--to` names the first token of the target."""
+    translate = example("translate")
+    translate.train(tmp_path, steps=1)
+    (found,) = translate.main(["one two", "--model", str(tmp_path), "--to", "drei"])
+    assert found.split()[0] == "drei"
+
+
 def test_custom_architecture(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     assert example("custom_architecture").main().shape == (2, 3)

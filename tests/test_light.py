@@ -121,7 +121,7 @@ print([name for name in opened if name.startswith({str(checkpoint)!r})])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    names = ["tokenizer_config.json", "config.json"]
+    names = ["tokenizer_config.json", "config.json", "tokenizer.json"]
     assert done.stdout.strip() == str([str(checkpoint / name) for name in names])
 
 

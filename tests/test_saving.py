@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoload import AutoModel, AutoModelForCausalLM
-from autoload.errors import ArgumentError, FileError
+from autoload import AutoModel
+from autoload.errors import ArgumentError, CorruptFile, FileError
+from autoload.hub import open_files
 from tests.checkpoints import same_weights, tiny
 
 
@@ -122,39 +123,83 @@ def test_failed_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 KILLED = """
-import os, sys
-from tests.checkpoints import tiny
-steps = iter(range(int(sys.argv[2])))
-for name in ("replace", "fsync"):
-    def counted(*args, real=getattr(os, name)):
-        if next(steps, None) is None:
-            os._exit(9)
-        return real(*args)
-    setattr(os, name, counted)
-tiny("llama", "CausalLM", seed=2).save_pretrained(sys.argv[1], max_shard_size=sys.argv[3])
+import json, os, signal, sys
+from pathlib import Path
+from tests.checkpoints import same_weights, tiny
+from autoload import AutoModelForCausalLM
+
+folder, first, second = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+old = tiny("llama", "CausalLM", seed=1, hidden_act="relu", hidden_size=8)
+new = tiny("llama", "CausalLM", seed=2, hidden_act="silu", hidden_size=16)
+
+def save_and_be_killed(after):
+    '''Save in a process that ends without notice after so many steps on the disk; True if it came to its end.'''
+    process = os.fork()
+    if process:
+        return os.WIFEXITED(os.waitpid(process, 0)[1])
+    steps = iter(range(after))
+    def counted(real):
+        def step(*args, **keywords):
+            if next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **keywords)
+        return step
+    for name in ("replace", "fsync", "chmod", "unlink", "open"):
+        setattr(os, name, counted(getattr(os, name)))
+    new.save_pretrained(folder, max_shard_size=second)
+    os._exit(0)
+
+after, seen = 0, []
+while True:
+    old.save_pretrained(folder, max_shard_size=first)
+    finished = save_and_be_killed(after)
+    found = AutoModelForCausalLM.from_pretrained(folder)
+    is_new = found.config.hidden_act == "silu"
+    assert same_weights(found, new if is_new else old), after
+    seen.append(is_new)
+    if finished:
+        break
+    after += 1
+print(json.dumps([seen, sorted(p.name for p in folder.iterdir() if p.name.startswith("."))]))
 """
 
 
-@pytest.mark.parametrize("size", ["6KB", "50GB"])
-def test_killed_at_any_moment(tmp_path: Path, size: str) -> None:
-    """After each single step of a save, the directory loads as the old model or as the new one."""
-    old, new = tiny("llama", "CausalLM", seed=1), tiny("llama", "CausalLM", seed=2)
-    code = KILLED + "print('done')"
+@pytest.mark.parametrize("first,second", [("50GB", "6KB"), ("6KB", "50GB"), ("6KB", "6KB"), ("50GB", "50GB")])
+def test_killed_at_any_moment(tmp_path: Path, first: str, second: str) -> None:
+    """After each single step of a save, the directory loads as the old model or as the new one, which differ in width."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
-    steps = range(0, 40, 4) if size == "6KB" else range(0, 9, 2)
-    finished = False
-    for step in steps:
-        old.save_pretrained(tmp_path, max_shard_size="6KB")
-        command = [sys.executable, "-c", code, str(tmp_path), str(step), size]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-        assert result.returncode in (0, 9), result.stderr
-        finished = result.returncode == 0
-        found = AutoModelForCausalLM.from_pretrained(tmp_path)
-        assert same_weights(found, new) or (not finished and same_weights(found, old)), step
-        if finished:
-            break
-    for leftover in tmp_path.glob(".*.tmp"):
-        leftover.unlink()
+    command = [sys.executable, "-c", KILLED, str(tmp_path), first, second]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    seen, left = json.loads(done.stdout)
+    assert len(seen) > 15 and seen == sorted(seen) and not seen[0] and seen[-1], "the old model, and then the new one"
+    assert left == [], "what a killed save has left is cleared away by the next"
+
+
+def test_a_committed_save_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autoload import saving
+
+    tiny("llama", seed=1).save_pretrained(tmp_path)
+    monkeypatch.setattr(saving, "_finish", lambda folder: None)
+    tiny("llama", seed=2).save_pretrained(tmp_path, max_shard_size="6KB")
+    monkeypatch.undo()
+    assert same_weights(AutoModel.from_pretrained(tmp_path), tiny("llama", seed=2))
+    found = open_files(tmp_path).names()
+    assert "model.safetensors" not in found and "model.safetensors.index.json" in found
+    assert not any(name.startswith(".") for name in found)
+    tiny("bert").config.save_pretrained(tmp_path)
+    assert not any(name.startswith(".") or name == "model.safetensors" for name in names(tmp_path))
+    assert (
+        AutoModel.from_pretrained(tmp_path / "../" / tmp_path.name, config=tiny("llama").config).dtype == torch.float32
+    )
+
+
+@pytest.mark.parametrize("content", ["[]", '{"moves": {}}', '{"moves": {"a": "../b"}, "removed": []}', "{"])
+def test_a_journal_that_is_none(tmp_path: Path, content: str) -> None:
+    tiny("bert").save_pretrained(tmp_path)
+    (tmp_path / ".autoload-save.json").write_text(content)
+    with pytest.raises(CorruptFile, match=".autoload-save.json"):
+        AutoModel.from_pretrained(tmp_path)
 
 
 def test_push_to_hub_uploads_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,20 +55,24 @@ def glm_layers(c: PreTrainedConfig) -> None:
     """Which layers have an index of their own: by a pattern, or each `index_topk_freq`-th."""
     v32_layers(c)
     fields = c.__dict__
-    if c.indexer_types is not None:
-        return
     pattern = fields.get("index_topk_pattern")
-    if pattern is not None:
+    if c.indexer_types is None and pattern is not None:
         names = {"F": "full", "S": "shared"}
         c.indexer_types = [names.get(one, one) for one in pattern] if isinstance(pattern, str) else list(pattern)
-    else:
+    elif c.indexer_types is None:
         step, offset = max(fields.get("index_topk_freq", 1), 1), fields.get("index_skip_topk_offset", 2)
         own = [max(i - offset + 1, 0) % step == 0 for i in range(c.num_hidden_layers)]
         c.indexer_types = ["full" if one else "shared" for one in own]
-    if len(c.indexer_types) != c.num_hidden_layers or not set(c.indexer_types) <= {"full", "shared"}:
-        raise ConfigError(
-            "indexer_types", c.indexer_types, f"'full' or 'shared' for each of {c.num_hidden_layers} layers"
-        )
+    check_sharing(c)
+
+
+def check_sharing(c: PreTrainedConfig) -> None:
+    """A layer can only share what an earlier one chose."""
+    kinds, count = c.indexer_types, c.num_hidden_layers
+    known = isinstance(kinds, list) and len(kinds) == count and all(kind in ("full", "shared") for kind in kinds)
+    if not known or kinds[:1] == ["shared"]:
+        expected = f"'full' or 'shared' for each of {count} layers, 'full' for the first"
+        raise ConfigError("indexer_types", kinds, expected)
 
 
 def axk2_layers(c: PreTrainedConfig) -> None:

@@ -2,7 +2,7 @@
 
 from autoload.config import ConfigSpec, PreTrainedConfig
 from autoload.configs.mla import LATENT, ROUTED
-from autoload.configs.mla_indexed import indexed
+from autoload.configs.mla_indexed import check_sharing, indexed
 
 
 def hy_v4_layers(c: PreTrainedConfig) -> None:
@@ -14,6 +14,7 @@ def hy_v4_layers(c: PreTrainedConfig) -> None:
         c.mlp_layer_types = ["sparse" if i else "dense" for i in layers]
     if c.indexer_types is None:
         c.indexer_types = ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in layers]
+    check_sharing(c)
 
 
 CONFIGS = {

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoload.generation.outputs import Record
 from autoload.generation.run import Run
+from autoload.layers.cache import EncoderDecoderCache
 
 NEVER = -1.0e9  # added to scores of what must not be chosen
 
@@ -161,5 +162,7 @@ def _reorder(run: Run, rows: Tensor) -> None:
         return
     if own is not None:
         run.inputs.kwargs["past_key_values"] = own(run.cache, rows)
+    elif isinstance(run.cache, EncoderDecoderCache):  # what the encoder gave is the same for all beams of a text
+        run.cache.self_attention_cache.reorder_cache(rows)
     else:
         run.cache.reorder_cache(rows)

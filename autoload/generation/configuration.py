@@ -17,7 +17,7 @@ from autoload.generation.watermarks import CompileConfig, SynthIDTextWatermarkin
 FILE_NAME = "generation_config.json"
 METADATA = ("_from_model_config", "_commit_hash", "_original_object_hash", "transformers_version")
 EXTRA_OUTPUTS = ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
-HUB_ARGUMENTS = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+HUB_ARGUMENTS = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "lock", "token", "proxies")
 
 # What a call uses where neither the caller nor the model says anything.
 DEFAULTS: dict[str, Any] = {
@@ -136,7 +136,7 @@ class GenerationConfig:
             pretrained_model_name: a directory or the name of a repository.
             config_file_name: another name of the file.
             return_unused_kwargs: also give back the keywords that are no fields.
-            kwargs: where to find the file (subfolder, revision, cache_dir, force_download, local_files_only, token),
+            kwargs: where to find the file (subfolder, revision, cache_dir, force_download, local_files_only, lock, token),
                 and fields that replace the file's.
 
         Raises:
@@ -147,11 +147,18 @@ class GenerationConfig:
         from autoload.hub import open_files, read_json
 
         name = os.fspath(config_file_name) if config_file_name is not None else FILE_NAME
-        files = open_files(pretrained_model_name, **{k: kwargs.pop(k) for k in HUB_ARGUMENTS if k in kwargs})
+        files = open_files(
+            pretrained_model_name, purpose="generation", **{k: kwargs.pop(k) for k in HUB_ARGUMENTS if k in kwargs}
+        )
         path = files.require(name, "the settings of generate")
         config = cls.from_file_content(read_json(path), str(path))
         rest = config.update(**kwargs)
         return (config, rest) if return_unused_kwargs else config
+
+    @staticmethod
+    def _get_default_generation_params() -> dict[str, Any]:
+        """What holds for a field that nobody sets; `Seq2SeqTrainer` asks by this name."""
+        return dict(DEFAULTS)
 
     def update(self, defaults_only: bool = False, allow_custom_entries: bool = False, **kwargs: Any) -> dict[str, Any]:
         """Set fields; returns the keywords that are none.

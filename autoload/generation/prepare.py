@@ -26,6 +26,7 @@ def check_keywords(model: Any, kwargs: dict[str, Any]) -> None:
     Raises:
         ArgumentError: naming the keyword and the nearest known one.
     """
+    kwargs.pop("labels", None)  # trainers hand on whole batches
     known = parameters(model.prepare_inputs_for_generation) | parameters(model.forward)
     base = getattr(model, model.base_model_prefix, None)
     known |= parameters(base.forward) if base is not None else set()

@@ -144,7 +144,16 @@ class CacheLayer(Layer):
     def map_batch(self, fn: Callable[[Tensor], Tensor]) -> None:
         super().map_batch(fn)
         if self._keys is not None and self._values is not None:
-            self._keys, self._values = fn(self._keys), fn(self._values)
+            self._keys, self._values = self._mapped(self._keys, fn), self._mapped(self._values, fn)
+
+    def _mapped(self, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+        """`fn` of what is stored, with the same room; where most of the room is empty, that part is not read."""
+        if self.is_compileable or 2 * self.length > x.shape[2]:  # a static layer is read whole
+            return fn(x)
+        stored = fn(x[:, :, : self.length])
+        out = stored.new_empty(*stored.shape[:2], x.shape[2], stored.shape[3])
+        out[:, :, : self.length] = stored
+        return out
 
 
 class SlidingCacheLayer(CacheLayer):

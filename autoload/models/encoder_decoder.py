@@ -194,7 +194,7 @@ class Model(EncoderDecoder):
                 what else the encoder takes.
         """
         shared = {name: kwargs.pop(name) for name in ("output_attentions", "output_hidden_states") if name in kwargs}
-        items = kwargs.pop("num_items_in_batch", None)
+        kwargs.pop("num_items_in_batch", None)  # this loss is a mean
         further = {key[8:]: kwargs.pop(key) for key in [*kwargs] if key.startswith("decoder_")}
         if encoder_outputs is None:
             encoder_outputs = self.encode(input_ids, attention_mask, inputs_embeds, shared | kwargs)
@@ -218,7 +218,7 @@ class Model(EncoderDecoder):
             return_dict=True,
         )
         result = Seq2SeqLMOutput(
-            loss=None if labels is None else token_loss(out.logits, labels, items),
+            loss=None if labels is None else token_loss(out.logits, labels),
             logits=out.logits,
             past_key_values=out.past_key_values,
             decoder_hidden_states=out.hidden_states,

@@ -98,6 +98,7 @@ class Attention(nn.Module):
         assert context.encoder is not None
         k, v = self.keys_values(context.encoder)
         if cache is not None:
+            k, v = k.contiguous(), v.contiguous()  # they are read in every step
             cache.cross_attention_cache.update(k, v, self.layer_idx)
             cache.is_updated[self.layer_idx] = True
         return k, v

@@ -411,7 +411,7 @@ def refuse(self: Any, *unused: Any, **also_unused: Any) -> Any:
 
 VARIANTS = {
     "ibert": Variant(
-        lambda c: Spec(padded_from=c.pad_token_id, embeddings=QuantEmbeddings, layer=QuantLayer),
+        lambda c: Spec(padded_from=c.pad_token_id, embeddings=QuantEmbeddings, layer=QuantLayer, packs=False),
         members={"base_model_prefix": "ibert", "resize_token_embeddings": refuse},
     ),
 }

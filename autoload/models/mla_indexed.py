@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autoload.errors import ConfigError
 from autoload.keys import Rename
 from autoload.layers.attention import Context, Mask
 from autoload.layers.norms import RMSNorm
@@ -34,7 +33,8 @@ class Indexer(nn.Module):
         super().__init__()
         self.layer_idx, self.layers = layer_idx, config.num_hidden_layers
         self.heads, self.dim, self.picks = config.index_n_heads, config.index_head_dim, config.index_topk
-        self.wq_b = nn.Linear(config.q_lora_rank, self.heads * self.dim, bias=False)
+        rank = getattr(config, "q_lora_rank", config.hidden_size)
+        self.wq_b = nn.Linear(rank, self.heads * self.dim, bias=False)
         self.wk = nn.Linear(config.hidden_size, self.dim, bias=False)
         self.k_norm = nn.LayerNorm(self.dim, eps=self.eps)
         self.weights_proj = nn.Linear(config.hidden_size, self.heads, bias=False)
@@ -46,6 +46,9 @@ class Indexer(nn.Module):
 
     def keys(self, x: Tensor) -> Tensor:
         return self.k_norm(self.wk(x))
+
+    def queries(self, narrow: Tensor, context: Context) -> Tensor:
+        return self.wq_b(narrow).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, queries, dim)
 
     @torch.no_grad()
     def forward(self, x: Tensor, narrow: Tensor, allowed: Tensor, kind: str, context: Context) -> Tensor | None:
@@ -62,8 +65,7 @@ class Indexer(nn.Module):
         k = index_keys(k, self.layer_idx, self.layers, context)  # (batch, 1, keys, dim)
         if k.shape[2] <= self.picks:
             return None
-        q = self.wq_b(narrow).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, queries, dim)
-        q = self.turn(q, *context.rope[kind])
+        q = self.turn(self.queries(narrow, context), *context.rope[kind])
         scores = F.relu(q.float() @ k.float().transpose(2, 3) * self.dim**-0.5).transpose(1, 2)
         weights = self.weights_proj(x.to(self.weights_proj.weight.dtype)).float() * self.heads**-0.5
         total = (weights[:, :, None] @ scores)[:, None, :, 0]  # (batch, 1, queries, keys)
@@ -87,9 +89,10 @@ class IndexedAttention(mla.LatentAttention):
 
     def make_projections(self, config: Any, spec: Spec) -> None:
         super().make_projections(config, spec)
+        self.make_index(config)
+
+    def make_index(self, config: Any) -> None:
         kinds = getattr(config, "indexer_types", None) or ["full"] * config.num_hidden_layers
-        if kinds[0] != "full":
-            raise ConfigError("indexer_types", kinds, "'full' for the first layer: there is none to share with")
         self.source = max(i for i in range(self.layer_idx + 1) if kinds[i] == "full")  # the layer that chooses
         self.indexer = self.indexer_class(config, self.layer_idx) if self.source == self.layer_idx else None
 
@@ -103,8 +106,8 @@ class IndexedAttention(mla.LatentAttention):
         keys = queries if context.cache is None else context.cache.get_mask_sizes(queries, self.layer_idx)[0]
         allowed = explicit(context.masks[self.kind], queries, keys, x.device)
         if self.indexer is not None:
-            context.extra[f"chosen {self.layer_idx}"] = self.indexer(x, narrow, allowed, self.kind, context)
-        chosen = context.extra[f"chosen {self.source}"]
+            context.extra["chosen"][self.layer_idx] = self.indexer(x, narrow, allowed, self.kind, context)
+        chosen = context.extra["chosen"][self.source]
         if chosen is None:
             return context
         masks = {**context.masks, self.kind: Mask(narrowed(allowed, chosen.to(x.device)))}
@@ -115,6 +118,13 @@ class PairIndexedAttention(IndexedAttention):
     """The index turns as the attention does."""
 
     indexer_class = PairIndexer
+
+
+class IndexedModel(moe.Model):
+    """Keeps what each index chose, for the layers that share it."""
+
+    def make_extra(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
+        return super().make_extra(positions, x) | {"chosen": {}}
 
 
 # -- axk2
@@ -173,6 +183,14 @@ class GatedIndexedAttention(IndexedAttention):
         return self.o_proj((seen * gate.float().sigmoid()).to(seen.dtype))
 
 
+def within_groups(scores: Tensor, groups: int, kept: int) -> Tensor:
+    """The scores, (tokens, experts), but zero outside of the best groups; a group counts by its two best."""
+    by_group = scores.unflatten(-1, (groups, -1))  # (tokens, groups, experts of one)
+    best = by_group.topk(2, -1).values.sum(-1).topk(kept, -1).indices
+    out = torch.ones_like(by_group[..., 0], dtype=torch.bool).scatter(-1, best, False)
+    return by_group.masked_fill(out[..., None], 0.0).flatten(-2)
+
+
 class OptionalGroupRouter(GroupRouter):
     """Experts may form no groups; those outside of the chosen groups score zero."""
 
@@ -181,10 +199,7 @@ class OptionalGroupRouter(GroupRouter):
         scores = logits.sigmoid()
         biased = scores + self.e_score_correction_bias
         if self.groups is not None:
-            by_group = biased.unflatten(-1, (self.groups, -1))  # (tokens, groups, experts of one)
-            best = by_group.topk(2, -1).values.sum(-1).topk(self.kept, -1).indices
-            out = torch.ones_like(by_group[..., 0], dtype=torch.bool).scatter(-1, best, False)
-            biased = by_group.masked_fill(out[..., None], 0.0).flatten(-2)
+            biased = within_groups(biased, self.groups, self.kept)
         chosen = biased.topk(self.picks, -1).indices
         weights = scores.gather(-1, chosen)
         if self.normalise:
@@ -227,4 +242,4 @@ VARIANTS = {
         ),
     ),
 }
-TASKS = moe.TASKS
+TASKS = moe.TASKS | {"Model": IndexedModel}

@@ -365,7 +365,11 @@ class Model(PreTrainedModel):
         seen.append(streams[1])
         x = encoder.dropout(encoder.layer_norm(torch.cat(streams, -1)))[:, :seq]
         shown = None if context.attentions is None else tuple(context.attentions)
-        return finish(ReformerModelOutput(x, None, tuple(seen) if states else None, shown), return_dict, config)
+        return finish(
+            ReformerModelOutput(last_hidden_state=x, hidden_states=tuple(seen) if states else None, attentions=shown),
+            return_dict,
+            config,
+        )
 
     def fill_chunks(
         self, x: Tensor, position_ids: Tensor | None, attention_mask: Tensor | None

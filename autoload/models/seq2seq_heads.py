@@ -49,6 +49,7 @@ class LM(Head):
     """Scores of the target's next token."""
 
     output_class = Seq2SeqLMOutput
+    loss_caches: ClassVar[bool] = False  # a cache is made where there are labels too
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
 
@@ -76,6 +77,10 @@ class LM(Head):
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
         return self.get_output_embeddings()(hidden)
 
+    def loss(self, logits: Tensor, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+        """Of the scores of all tokens; `inputs` are the further ones."""
+        return token_loss(logits, labels)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -96,7 +101,7 @@ class LM(Head):
         Without `decoder_input_ids` the decoder reads the labels, shifted right by one.
         """
         if labels is not None:
-            use_cache = False
+            use_cache = self.loss_caches and use_cache
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.shift_right(labels)
         out = self.states(
@@ -105,7 +110,7 @@ class LM(Head):
             **kwargs,
         )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else self.loss(logits, labels, kwargs)
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
 
 
@@ -259,7 +264,9 @@ class DecoderLM(PreTrainedModel):
 
     def __init__(self, config: Any):
         config = copy.deepcopy(config)  # it is another model's too
-        config.is_decoder, config.is_encoder_decoder = True, False
+        config.is_encoder_decoder = False
+        if hasattr(config, "is_decoder"):
+            config.is_decoder = True
         super().__init__(config)
         self.model = DecoderWrapper(config, self.decoder_class(config, self.variant.spec(config)))
         table = self.get_input_embeddings()
@@ -312,7 +319,7 @@ class DecoderLM(PreTrainedModel):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.get_output_embeddings()(out.last_hidden_state[:, kept])
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None if labels is None else token_loss(logits, labels)
         result = CausalLMOutputWithCrossAttentions(
             loss, logits, out.past_key_values, out.hidden_states, out.attentions, out.cross_attentions
         )

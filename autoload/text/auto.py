@@ -12,7 +12,7 @@ from autoload.text.loading import load, read_config
 from autoload.text.model_types import CLASS_OF_TYPE, DECLARED_WRONGLY, GENERIC, MISTRAL
 from autoload.text.unsupported import refusal
 
-HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "lock", "token", "proxies")
 IGNORED = ("use_fast", "code_revision", "_commit_hash", "_from_auto", "resume_download", "use_auth_token", "mirror",
            "adapter_kwargs")  # fmt: skip
 BASE_NAMES = {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend",
@@ -37,7 +37,7 @@ class AutoTokenizer:
             pretrained_model_name_or_path: a directory, or the name of a repository.
             config: a model configuration that says which class to take, in place of config.json.
             tokenizer_type: a model type that says which class to take, whatever the files declare.
-            revision, subfolder, cache_dir, token, force_download, local_files_only: as for models.
+            revision, subfolder, cache_dir, token, force_download, local_files_only, lock: as for models.
             settings: settings of the tokenizer, such as `padding_side="left"`; they win over the files'.
 
         Returns:
@@ -95,7 +95,7 @@ def open_for(name: str, settings: dict[str, Any], kind: str | None = None) -> Fi
         settings.pop(key, None)
     if kind is not None and os.path.isfile(name):  # a lone vocabulary file, whose class the caller names
         name = os.path.dirname(name) or "."
-    return open_files(name, **{key: value for key, value in hub.items() if value is not None})
+    return open_files(name, purpose="tokenizer", **{key: value for key, value in hub.items() if value is not None})
 
 
 def choose(files: Files, declared: dict[str, Any], config: Any, kind: str | None) -> type:
@@ -147,6 +147,7 @@ def _refuse_remote(files: Files, declared: dict[str, Any], name: str) -> None:
         raise RemoteCodeRefused(
             f"{files.where}: its tokenizer is the class {name} of its own code, which never runs here, and there is no "
             "tokenizer.json that would do without it.",
+            remedy="Add a tokenizer.json, made where the class can be run.",
             where=files.where,
             auto_map=auto_map,
         )

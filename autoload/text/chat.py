@@ -67,8 +67,9 @@ def render_chat(
         if add_generation_prompt:
             raise ChatTemplateError(
                 "chat_template: continue_final_message and add_generation_prompt exclude each other: either the last "
-                "message goes on, or a new one begins",
+                "message goes on, or a new one begins.",
                 template=template,
+                remedy="Pass one of the two.",
             )
         field = continue_final_message if isinstance(continue_final_message, str) else "content"
         ending = _mark_end(template, messages, field)
@@ -106,7 +107,9 @@ def _schema(tool: Any, n: int) -> dict[str, Any]:
         return tool
     if inspect.isfunction(tool) or inspect.ismethod(tool):
         return get_json_schema(tool)
-    raise ChatTemplateError(f"chat_template: tools[{n}] is {type(tool).__name__}, expected a JSON schema or a function")
+    raise ChatTemplateError(
+        f"chat_template: tools[{n}] is {type(tool).__name__}, expected a JSON schema or a function", remedy=""
+    )
 
 
 def _message(message: Any, n: int) -> dict[str, Any]:
@@ -128,7 +131,8 @@ def _mark_end(template: str, messages: list[dict[str, Any]], field: str) -> str:
     """Append `END` to the text that is to be continued, in the messages; gives that text."""
 
     def wrong(what: str) -> ChatTemplateError:
-        return ChatTemplateError(f"chat_template: continue_final_message is set but {what}", template=template)
+        text = f"chat_template: continue_final_message is set but {what}"
+        return ChatTemplateError(text, template=template, remedy="")
 
     if not messages:
         raise wrong("the conversation is empty")
@@ -163,6 +167,7 @@ def _cut(template: str, text: str, ending: str) -> str:
             "chat_template: continue_final_message is set but the final message is not in the rendered text: the "
             f"template changes or drops it. Final message: {ending.strip()[:200]!r}, rendered: {text[-200:]!r}",
             template=template,
+            remedy="",
         )
     kept = text[:at]
     return kept if text.startswith(END, at) else kept.rstrip()

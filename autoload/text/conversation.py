@@ -27,16 +27,17 @@ class Conversations:
             if name in own:
                 return own[name]
             raise TemplateError(
-                f"chat_template: this tokenizer has the templates {', '.join(sorted(own))} and no default. Name one with "
-                "chat_template=.",
+                f"chat_template: this tokenizer has the templates {', '.join(sorted(own))} and no default.",
                 template="",
+                remedy="Name one with chat_template=...",
             )
         if chat_template is not None:
             return chat_template
         if own is None:
             raise TemplateError(
-                "chat_template: this tokenizer has none. Pass chat_template=, or set tokenizer.chat_template.",
+                "chat_template: this tokenizer has none.",
                 template="",
+                remedy="Pass chat_template=..., or set tokenizer.chat_template.",
             )
         return own
 

@@ -21,6 +21,7 @@ NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_ma
                 "merges_file", "use_fast")  # fmt: skip
 MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
 LARGE = 100_000  # tokens; Mistral's vocabularies of that size are tekken's
+CHARSMAP = b'"precompiled_charsmap"'
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -103,7 +104,8 @@ def read_templates(files: Files, inline: Any) -> Any:
                 "chat_template", bad[0], "objects with `name` and `template`", where=f"{files.where}/{CONFIG}"
             )
         inline = {part["name"]: part["template"] for part in inline}
-    if inline is not None and not isinstance(inline, (str, dict)):
+    texts = inline.values() if isinstance(inline, dict) else [] if inline is None else [inline]
+    if not all(isinstance(text, str) for text in texts):
         raise ConfigError("chat_template", inline, "a text", where=f"{files.where}/{CONFIG}")
     path = files.locate(TEMPLATE)
     if path is None:
@@ -135,7 +137,7 @@ def read_added(files: Files, config: dict[str, Any], settings: dict[str, Any]) -
     if decoder is not None:
         if not isinstance(decoder, dict):
             raise ConfigError("added_tokens_decoder", decoder, "an object of id -> token", where=where)
-        if bad := [key for key in decoder if not key.isdigit()]:
+        if bad := [key for key in decoder if not (key.isascii() and key.isdigit())]:
             raise ConfigError("added_tokens_decoder", bad[0], "ids as keys", where=where)
         return {
             int(key): _added(decoder[key], f"added_tokens_decoder[{key!r}]", where) for key in sorted(decoder, key=int)
@@ -207,14 +209,25 @@ def read_pipeline(path: str) -> Tokenizer:
         CorruptFile: it cannot be parsed, or its template names ids that the vocabulary lacks.
     """
     with reading(path, "tokenizer", remedy="Fetch it again."):
+        with open(path, "rb") as f:
+            data = f.read()
+        if CHARSMAP in data:
+            from autoload.text.spmodel import check_charsmaps
+
+            check_charsmaps(data)
         try:
-            rust = Tokenizer.from_file(path)
+            rust = Tokenizer.from_buffer(data)
         except Exception as e:
             raise _wrong_id(path) or e from e
         overrides.check_template(rust, path)
+    if not rust.get_vocab_size(with_added_tokens=False):
+        raise CorruptFile(f"{path}: model.vocab is empty, expected tokens and their ids.", path=str(path))
     unknown = getattr(rust.model, "unk_token", None)
     if unknown is not None and rust.token_to_id(unknown) is None:
-        raise CorruptFile(f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have.", path=path)
+        raise CorruptFile(
+            f"{path}: model.unk_token is {unknown!r}, which the vocabulary does not have, expected one of its tokens.",
+            path=path,
+        )
     return rust
 
 

@@ -30,7 +30,7 @@ def check_template(rust: Tokenizer, path: str) -> None:
             for index in piece.ids:
                 if index >= size and rust.id_to_token(index) is None:
                     raise CorruptFile(
-                        f"{path}: post_processor uses the token id {index}, and the vocabulary has {size} tokens.",
+                        f"{path}: post_processor uses the token id {index}, expected one below {size}, the number of tokens.",
                         path=path,
                     )
 

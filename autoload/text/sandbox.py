@@ -274,7 +274,11 @@ def render(source: str, variables: dict[str, Any]) -> tuple[str, list[tuple[int,
         if isinstance(error, RecursionError | MemoryError):  # Python's parser runs out of "memory" when nested
             reason = "it is nested too deeply, or calls itself without end"
         where = f"chat_template, line {line}" if line else "chat_template"
-        raise ChatTemplateError(f"{where}: {reason}", template=source, line=line) from error
+        if type(error) is jinja2.TemplateError:  # the template's own: raise_exception(...)
+            text, remedy = f"{where}: {reason}", ""
+        else:
+            text, remedy = f"{where}: {reason.rstrip('.')}.", None
+        raise ChatTemplateError(text, template=source, line=line, remedy=remedy) from error
 
 
 def _line(error: BaseException) -> int | None:

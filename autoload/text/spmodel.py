@@ -93,9 +93,33 @@ def _normalizer(model: SentencePieceModel, data: bytes) -> None:
     flags = {3: "add_dummy_prefix", 4: "remove_extra_whitespaces", 5: "escape_whitespaces"}
     for number, value in fields(data):
         if number == 2 and isinstance(value, bytes):
+            check_charsmap(value)
             model.charsmap = value
         elif number in flags and isinstance(value, int):
             setattr(model, flags[number], bool(value))
+
+
+def check_charsmap(data: bytes) -> None:
+    """Refuse a table of characters that claims to be longer than it is: its reader believes the number before it.
+
+    Raises:
+        ValueError: it does.
+    """
+    if data and (len(data) < 4 or int.from_bytes(data[:4], "little") > len(data) - 4):
+        raise ValueError(f"the table of characters has {len(data)} bytes, expected as many as it begins with")
+
+
+def check_charsmaps(pipeline: bytes) -> None:
+    """The same for the tables that a tokenizer.json holds.
+
+    Raises:
+        ValueError: one claims to be longer than it is.
+    """
+    import base64
+    import re
+
+    for table in re.findall(rb'"precompiled_charsmap"\s*:\s*"([^"]*)"', pipeline):
+        check_charsmap(base64.b64decode(table))
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

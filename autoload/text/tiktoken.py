@@ -104,14 +104,14 @@ def tekken(path: Path) -> Tokenizer:
         for token in listed:
             if token["rank"] < count:
                 specials[token["rank"]] = token["token_str"]
-        tokens = [base64.b64decode(entry["token_bytes"]) for entry in data["vocab"][: size - count]]
+        tokens = [base64.b64decode(entry["token_bytes"], validate=True) for entry in data["vocab"][: size - count]]
     return byte_pairs(tokens, count, specials, split)
 
 
 def _count(config: dict[str, Any], key: str, path: Path) -> int:
     value = config.get(key)
-    if type(value) is not int or value < 0:
-        raise ConfigError(f"config.{key}", value, "a whole number", where=str(path))
+    if type(value) is not int or not 0 <= value < 1 << 24:
+        raise ConfigError(f"config.{key}", value, "a whole number below 2^24", where=str(path))
     return value
 
 

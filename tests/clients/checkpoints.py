@@ -33,6 +33,19 @@ ENCODER = dict(
 )
 GPT2 = dict(n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 
+BART = dict(
+    d_model=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=64,
+    decoder_ffn_dim=64,
+    max_position_embeddings=128,
+    dropout=0.0,
+    init_std=0.2,
+)
+
 
 def write(name: str, directory: Path) -> None:
     """Write the checkpoint of that name."""
@@ -41,6 +54,7 @@ def write(name: str, directory: Path) -> None:
     torch.manual_seed(0)
     tokenizer = word_pieces() if "bert" in name else byte_pairs()
     ids = dict(vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    target = dict(decoder_start_token_id=0)
     llama = {**DECODER, **ids, "num_key_value_heads": 2, "max_position_embeddings": 128}
     bert = {**ENCODER, "vocab_size": len(tokenizer)}
     modern = {**DECODER, **ids, "vocab_size": len(tokenizer), "cls_token_id": 2, "sep_token_id": 3}
@@ -54,6 +68,7 @@ def write(name: str, directory: Path) -> None:
         "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**bert)),
         "bert_tokens": lambda: t.BertForTokenClassification(t.BertConfig(**bert)),
         "bert_spans": lambda: t.BertForQuestionAnswering(t.BertConfig(**{**bert, "num_labels": 2})),
+        "bart": lambda: t.BartForConditionalGeneration(t.BartConfig(**BART, **ids, **target, forced_eos_token_id=None)),
         "modernbert": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**modern)),
         "bert_words": lambda: t.BertForMaskedLM(t.BertConfig(**bert)),
     }[name]()

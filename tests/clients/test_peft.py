@@ -1,4 +1,4 @@
-"""LoRA and seven more methods, prompts and prefixes on decoders and encoders; adapters that load in either library."""
+"""LoRA on decoders, encoders and both together; seven more methods, prompts, prefixes; adapters for either library."""
 
 from __future__ import annotations
 
@@ -63,6 +63,33 @@ def lora(library: Any, path: str) -> list[float]:
 @pytest.mark.parametrize("name", ["llama", "llama_tied", "gpt2", "mixtral"])
 def test_lora_on_decoders(both: Both, folder: Any, name: str) -> None:
     both(lora, folder(name))
+
+
+def lora_translator(library: Any, path: str) -> list[float]:
+    import peft
+
+    base = library.AutoModelForSeq2SeqLM.from_pretrained(path)
+    ids, labels = batch(), batch(length=7, seed=1)
+    torch.manual_seed(0)
+    model: Any = peft.get_peft_model(base, peft.LoraConfig("SEQ_2_SEQ_LM", r=4, target_modules="all-linear"))
+    assert not hasattr(base.get_output_embeddings(), "lora_A")
+    losses = fit(model, input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
+    assert losses[-1] < losses[0]
+    logits = model(input_ids=ids, labels=labels).logits.detach()
+    text = model.generate(input_ids=ids, max_new_tokens=5, do_sample=False)
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        fresh = library.AutoModelForSeq2SeqLM.from_pretrained(path)
+        again = peft.PeftModel.from_pretrained(fresh, saved).eval()
+    assert torch.allclose(again(input_ids=ids, labels=labels).logits, logits, atol=1e-5)
+    merged = again.merge_and_unload()
+    assert torch.allclose(merged(input_ids=ids, labels=labels).logits, logits, atol=1e-4)
+    return [*losses, float(logits.abs().mean()), *text.flatten().tolist()]
+
+
+@pytest.mark.parametrize("name", ["bart"])
+def test_lora_on_encoder_decoders(both: Both, folder: Any, name: str) -> None:
+    both(lora_translator, folder(name))
 
 
 def lora_classifier(library: Any, path: str) -> list[float]:

@@ -67,6 +67,48 @@ def test_trainer_on_language_models(both: Both, folder: Any, tmp_path: Path, nam
     assert found
 
 
+@pytest.mark.parametrize("name", ["bart"])
+def test_trainer_on_encoder_decoders(both: Both, folder: Any, tmp_path: Path, name: str) -> None:
+    def figures(library: Any, path: str) -> list[float]:
+        from datasets import Dataset
+        from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+        here = tmp_path / library.__name__
+        tokenizer = library.AutoTokenizer.from_pretrained(path)
+        model = library.AutoModelForSeq2SeqLM.from_pretrained(path)
+        data = Dataset.from_dict({"text": CORPUS}).map(
+            lambda rows: {**tokenizer(rows["text"]), "labels": tokenizer([t[:9] for t in rows["text"]])["input_ids"]},
+            batched=True,
+            remove_columns="text",
+        )
+        plain = {k: v for k, v in arguments(here, max_steps=3).to_dict().items() if k in ("max_steps", "learning_rate")}
+        trainer: Any = Seq2SeqTrainer(
+            model,
+            Seq2SeqTrainingArguments(
+                output_dir=str(here),
+                **plain,
+                per_device_train_batch_size=2,
+                gradient_accumulation_steps=2,
+                logging_steps=1,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=True,
+                seed=0,
+                predict_with_generate=True,
+                generation_max_length=8,
+            ),
+            train_dataset=data,
+            eval_dataset=data,
+            data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        )
+        trainer.train()
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return [*losses, trainer.evaluate()["eval_loss"], float(trainer.predict(data).predictions.sum())]
+
+    both(figures, folder(name))
+
+
 @pytest.mark.parametrize("name", ["bert_words", "modernbert"])
 def test_trainer_on_masked_words(both: Both, folder: Any, tmp_path: Path, name: str) -> None:
     def figures(library: Any, path: str) -> list[float]:

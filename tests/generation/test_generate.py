@@ -40,7 +40,7 @@ def ids() -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "name,near", [("max_new_token", "max_new_tokens"), ("atention_mask", "attention_mask"), ("labels", ""), ("xyz", "")]
+    "name,near", [("max_new_token", "max_new_tokens"), ("atention_mask", "attention_mask"), ("xyz", "")]
 )
 def test_an_unknown_keyword(model: Any, ids: Tensor, name: str, near: str) -> None:
     with pytest.raises(ArgumentError, match=f"unknown argument '{name}'") as e:

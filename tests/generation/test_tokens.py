@@ -24,6 +24,14 @@ EVERYWHERE: dict[str, tuple[bool, dict[str, Any]]] = {  # name: padded prompts, 
 
 # Every token sees those that follow it, so a step over a cache is another function; libraries may cut it differently.
 UNCACHED = {"gemma4_text-bidirectional"}
+# What of the reference fails, and where it computes something else on purpose or not.
+FAILS = {
+    "bart-deep": "it asks the encoder's number of layers for the decoder's cache",
+    "big_bird-blocks": "reading in blocks, its decoder looks ahead",
+    "big_bird-long": "its positions end before the text does",
+    "reformer-sides": "it refuses to look ahead",
+}
+REFORMER = "its generation forgets the mask, and its hashes take the random numbers that sampling takes"
 # XLNet predicts at a place of its own behind the text; its class does not prepare such inputs yet.
 MISSING = {"xlnet"}
 
@@ -83,6 +91,10 @@ def both(name: Any, padded: bool, settings: dict[str, Any]) -> tuple[Any, Any]:
 def test_every_type(case: Any, settings: str) -> None:
     if case.model_type in MISSING:
         pytest.skip("this type's inputs for generation are not prepared yet")
+    if str(case) in FAILS:
+        pytest.skip(f"the reference fails: {FAILS[str(case)]}")
+    if case.model_type == "reformer" and settings != "greedy":
+        pytest.skip(f"the reference differs: {REFORMER}")
     padded, fields = EVERYWHERE[settings]
     theirs, ours = both(case, padded, fields | ({"use_cache": False} if str(case) in UNCACHED else {}))
     assert ours.tolist() == theirs.tolist()

@@ -102,7 +102,7 @@ def test_steps_in_both_directions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
 def test_resize(model_type: str, tmp_path: Path) -> None:
     """New tokens get an embedding in each layer too; old ones keep theirs."""
-    case = next(case for case in decoder_gemma.CASES if case.model_type == model_type)
+    case = next(case for case in all_cases() if case.model_type == model_type)
     ours, ids = load_ours(case, "CausalLM", tmp_path), inputs_for(case, "CausalLM")["input_ids"]
     with torch.no_grad():
         before = ours(ids).logits
@@ -150,7 +150,7 @@ def test_layer_for_the_next_tokens(model_type: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model_type", ["gemma3n_text", "gemma4_text"])
 def test_text_part_of_a_whole_file(model_type: str, tmp_path: Path) -> None:
     """Files of the whole Gemma load as its text part, with the keys that borrowing layers have there."""
-    case = next(case for case in decoder_gemma.CASES if case.model_type == model_type)
+    case = next(case for case in all_cases() if case.model_type == model_type)
     theirs, ids = reference_model(case, "CausalLM"), inputs_for(case, "CausalLM")["input_ids"]
     config = theirs.config.to_dict() | {"model_type": model_type}
     whole = {"model_type": model_type.removesuffix("_text"), "text_config": config, "vision_config": {}}
@@ -175,6 +175,11 @@ def test_text_part_of_a_whole_file(model_type: str, tmp_path: Path) -> None:
         ("diffllama", dict(num_key_value_heads=1), "num_key_value_heads"),
         ("molmo2_text", dict(qk_norm_type="other"), "qk_norm_type"),
         ("gemma3n_text", dict(activation_sparsity_pattern=[0.5]), "activation_sparsity_pattern"),
+        ("glm_moe_dsa", dict(num_hidden_layers=2, index_topk_pattern="SF"), "indexer_types"),
+        ("hy_v4", dict(num_hidden_layers=2, indexer_types=["full", "half"]), "indexer_types"),
+        ("mistral_large4_text", dict(num_hidden_layers=2, kv_source_layers=[1, 1]), "kv_source_layers"),
+        ("axk2", dict(n_group=2), "topk_group"),
+        ("dbrx", dict(tie_word_embeddings=True), "tie_word_embeddings"),
     ],
 )
 def test_what_does_not_fit_together(model_type: str, fields: dict, named: str) -> None:

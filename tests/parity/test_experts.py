@@ -28,7 +28,7 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
     mask[0, -3:] = 0
-    inputs |= {"attention_mask": mask} | labels_for(task, inputs["input_ids"])
+    inputs |= {"attention_mask": mask} | labels_for(task, inputs)
     for wanted in ({"output_router_logits": True}, {}):
         with torch.no_grad():
             expected, found = theirs(**inputs, **wanted), ours(**inputs, **wanted)

@@ -47,6 +47,7 @@ TOKENIZER_KEYWORDS = """\
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        lock: str | os.PathLike | bool | None = None,
         use_fast: bool = True,
         trust_remote_code: bool | None = None,
         **settings: Any,

@@ -1,7 +1,6 @@
 """Gemmas with an embedding for each layer."""
 
 from tests.parity.cases.decoder import BIASED, WINDOW
-from tests.parity.cases.decoder_windows import BOTH
 from tests.parity.harness import Case
 
 KINDS = ["sliding_attention", "full_attention"]
@@ -16,19 +15,6 @@ ROPE = dict(
 GEMMA4 = SMALL | ROPE | dict(global_head_dim=16, num_kv_shared_layers=2)
 
 CASES = [
-    Case(
-        "gemma3n_text",
-        SMALL
-        | INPUTS
-        | dict(
-            rope_parameters=BOTH,
-            laurel_rank=4,
-            altup_num_inputs=3,
-            num_kv_shared_layers=2,
-            intermediate_size=[40, 48, 40, 40, 40, 40],
-            activation_sparsity_pattern=[0.8, 0.6, 0.0, 0.0, 0.0, 0.0],
-        ),
-    ),
     Case("gemma4_text", GEMMA4 | INPUTS | dict(use_double_wide_mlp=True)),
     Case(
         "gemma4_text",
