@@ -25,8 +25,26 @@ def fresh(model_type: str, task: str = "AutoModel", **fields: Any) -> Any:
     return getattr(autoload, task).from_config(config).eval()
 
 
-def test_tower_of_a_file_with_both_towers(tmp_path: Path) -> None:
-    """CLIP's and SigLIP's older files name the tower; it loads without that name, and nothing is left over."""
+@pytest.mark.parametrize("model_type,name", [("clip", "CLIPVisionModel"), ("siglip", "SiglipVisionModel")])
+def test_tower_of_a_file_with_both_towers(model_type: str, name: str, tmp_path: Path) -> None:
+    """As the reference does it: the tower's part of the configuration and of the weights, the rest is named."""
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    text = dict(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37)
+    whole = AutoModel.from_config(CONFIG_MAPPING[model_type](text_config=text, vision_config=TINY)).eval()
+    perturb(whole)
+    whole.save_pretrained(tmp_path)
+    tower, info = getattr(autoload, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not any(key.startswith("vision_model.") for key in info["unexpected_keys"])
+    pixels = torch.randn(2, 2, 12, 12)
+    with torch.no_grad():
+        expected, found = whole.vision_model(pixels), tower(pixels)
+    assert_close(found.last_hidden_state, expected.last_hidden_state, 1e-5, "hidden states")
+    assert_close(found.pooler_output, expected.pooler_output, 1e-5, "pooled")
+
+
+def test_older_files_of_a_tower_alone(tmp_path: Path) -> None:
+    """They name the tower; it loads without that name, and nothing is left over."""
     model = load_ours(Case("siglip_vision_model", TINY), "Model", tmp_path)
     state = load_file(tmp_path / "model.safetensors")
     save_file({f"vision_model.{name}": value for name, value in state.items()}, tmp_path / "model.safetensors")
