@@ -170,6 +170,7 @@ from autoload.models import pop2piano as _models_pop2piano
 from autoload.models import prophetnet as _models_prophetnet
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
+from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -178,6 +179,7 @@ from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
+from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
 from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
@@ -5616,6 +5618,18 @@ class RemBertConfig(PreTrainedConfig):
     output_embedding_size: int
     classifier_dropout_prob: float
 
+class ResNetConfig(PreTrainedConfig):
+    num_channels: int
+    embedding_size: int
+    hidden_sizes: Any
+    depths: Any
+    layer_type: str
+    hidden_act: str
+    downsample_in_first_stage: bool
+    downsample_in_bottleneck: bool
+    out_features: Any
+    out_indices: Any
+
 class RobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6078,6 +6092,30 @@ class UdopConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+class TvpConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    backbone_config: Any
+    distance_loss_weight: float
+    duration_loss_weight: float
+    visual_prompter_type: str
+    visual_prompter_apply: str
+    visual_prompt_size: int
+    max_img_size: int
+    num_frames: int
+    max_grid_col_position_embeddings: int
+    max_grid_row_position_embeddings: int
 
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
@@ -8407,6 +8445,15 @@ class RemBertForMultipleChoice(_Loads, _heads.MultipleChoice):
 class RemBertForCausalLM(_Loads, _models_bert_kin.RemBertCausalLM):
     config: RemBertConfig
 
+class ResNetModel(_Loads, _models_resnet.Model):
+    config: ResNetConfig
+
+class ResNetForImageClassification(_Loads, _models_resnet.ImageClassification):
+    config: ResNetConfig
+
+class ResNetBackbone(_Loads, _models_resnet.Backbone):
+    config: ResNetConfig
+
 class RobertaModel(_Loads, _models_bert.Model):
     config: RobertaConfig
 
@@ -8643,6 +8690,8 @@ class UdopModel(_Loads, _models_udop.Model):
 
 class UdopForConditionalGeneration(_Loads, _models_udop.LM):
     config: UdopConfig
+class TvpModel(_Loads, _models_tvp.Model):
+    config: TvpConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig

@@ -261,6 +261,15 @@ class MaskedImageModelingOutput(ModelOutput):
 
 
 @dataclass
+class BackboneOutput(ModelOutput):
+    """Feature maps of some stages, (batch, channels, height, width) each."""
+
+    feature_maps: tuple[Tensor, ...] = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
 class ImageTextModelOutput(BaseModelOutput):
     """Hidden states of words and images together; `image_hidden_states` (tokens of all images, dim)."""
 

@@ -233,6 +233,7 @@ MODELS: dict[str, Row] = {
     "qwen3_vl_text": Row("decoder_mrope", "Qwen3VLText", "Model"),
     "reformer": Row("reformer", "Reformer", LM_S + " MaskedLM QuestionAnswering" + TEXT),
     "rembert": Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
+    "resnet": Row("resnet", "ResNet", "Model ImageClassification Backbone"),
     "roberta": Row("roberta", "Roberta", ENCODER_LM + TEXT),
     "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
     "roc_bert": Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
@@ -251,6 +252,7 @@ MODELS: dict[str, Row] = {
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "udop": Row("udop", "Udop", "Model ImageTextToText MultimodalLM=ImageTextToText"),
+    "tvp": Row("tvp", "Tvp", "Model"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "ultravbert": Row("modernvbert", "UltraVBert", ENCODER_MST),
     "umt5": Row("t5", "UMT5", T5),
@@ -316,7 +318,12 @@ IRREGULAR: dict[tuple[str, str], str] = {
 # fmt: on
 
 # What a class name ends with, where it is not "For" and the task.
-SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
+SUFFIXES = {
+    "Model": "Model",
+    "Backbone": "Backbone",
+    "Seq2SeqLM": "ForConditionalGeneration",
+    "TextEncoding": "EncoderModel",
+}
 
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {

@@ -232,7 +232,7 @@ def _gradients(model: Any, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:
-    return [v for k, v in out.items() if isinstance(v, torch.Tensor)]
+    return [*out.get("feature_maps", ()), *(v for v in out.values() if isinstance(v, torch.Tensor))]
 
 
 @pytest.mark.parametrize("case,task", LANGUAGE, ids=named(LANGUAGE))
