@@ -6061,6 +6061,31 @@ class TrOCRConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class TvpConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    backbone_config: Any
+    distance_loss_weight: float
+    duration_loss_weight: float
+    visual_prompter_type: str
+    visual_prompter_apply: str
+    visual_prompt_size: int
+    max_img_size: int
+    num_frames: int
+    max_grid_col_position_embeddings: int
+    max_grid_row_position_embeddings: int
+
 class UdopConfig(PreTrainedConfig):
     vocab_size: int
     d_model: int
@@ -6092,30 +6117,6 @@ class UdopConfig(PreTrainedConfig):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
-class TvpConfig(PreTrainedConfig):
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    hidden_act: str
-    hidden_dropout_prob: float
-    attention_probs_dropout_prob: float
-    max_position_embeddings: int
-    type_vocab_size: int
-    initializer_range: float
-    layer_norm_eps: float
-    pad_token_id: Any
-    backbone_config: Any
-    distance_loss_weight: float
-    duration_loss_weight: float
-    visual_prompter_type: str
-    visual_prompter_apply: str
-    visual_prompt_size: int
-    max_img_size: int
-    num_frames: int
-    max_grid_col_position_embeddings: int
-    max_grid_row_position_embeddings: int
 
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
@@ -8685,13 +8686,14 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
 
+class TvpModel(_Loads, _models_tvp.Model):
+    config: TvpConfig
+
 class UdopModel(_Loads, _models_udop.Model):
     config: UdopConfig
 
 class UdopForConditionalGeneration(_Loads, _models_udop.LM):
     config: UdopConfig
-class TvpModel(_Loads, _models_tvp.Model):
-    config: TvpConfig
 
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
