@@ -40,6 +40,7 @@ from autoload.generation.processors import RepetitionPenaltyLogitsProcessor as R
 from autoload.generation.processors import SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor
 from autoload.generation.processors import SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor
 from autoload.generation.processors import SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor
+from autoload.generation.speech_rules import WhisperTimeStampLogitsProcessor as WhisperTimeStampLogitsProcessor
 from autoload.generation.stop_strings import StopStringCriteria as StopStringCriteria
 from autoload.generation.stopping import ConfidenceCriteria as ConfidenceCriteria
 from autoload.generation.stopping import EosTokenCriteria as EosTokenCriteria
