@@ -78,6 +78,7 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import audio_spectrogram_transformer as _models_audio_spectrogram_transformer
 from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
@@ -151,6 +152,10 @@ from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import wav2vec2 as _models_wav2vec2
+from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
+from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
+from autoload.models import wavlm as _models_wavlm
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -709,6 +714,23 @@ class AriaTextConfig(PreTrainedConfig):
     moe_num_experts: int
     moe_topk: int
     moe_num_shared_experts: int
+
+class ASTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    patch_size: int
+    qkv_bias: bool
+    frequency_stride: int
+    time_stride: int
+    max_length: int
+    num_mel_bins: int
 
 class AXK1Config(PreTrainedConfig):
     vocab_size: int
@@ -3065,6 +3087,47 @@ class HrmTextConfig(PreTrainedConfig):
     embedding_scale: Any
     prefix_lm: bool
     num_layers_per_stack: Any
+
+class HubertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_proj_layer_norm: bool
+    conv_pos_batch_norm: bool
 
 class HunYuanDenseV1Config(PreTrainedConfig):
     vocab_size: int
@@ -5689,6 +5752,120 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     head_dim: Any
     sliding_window: int
 
+class Wav2Vec2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    adapter_attn_dim: Any
+
+class WavLMConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    num_buckets: int
+    max_bucket_distance: int
+    do_stable_layer_norm: bool
+    num_ctc_classes: int
+
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
     layerdrop: float
@@ -5970,6 +6147,12 @@ class AriaTextModel(_Loads, _models_moe.Model):
 
 class AriaTextForCausalLM(_Loads, _models_moe.CausalLM):
     config: AriaTextConfig
+
+class ASTModel(_Loads, _models_audio_spectrogram_transformer.Model):
+    config: ASTConfig
+
+class ASTForAudioClassification(_Loads, _models_audio_spectrogram_transformer.AudioClassification):
+    config: ASTConfig
 
 class AXK1Model(_Loads, _models_moe.Model):
     config: AXK1Config
@@ -6876,6 +7059,15 @@ class HrmTextModel(_Loads, _models_decoder_attention_gate.TwoSpeedModel):
 
 class HrmTextForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HrmTextConfig
+
+class HubertModel(_Loads, _models_wav2vec2.HubertModel):
+    config: HubertConfig
+
+class HubertForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: HubertConfig
+
+class HubertForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: HubertConfig
 
 class HunYuanDenseV1Model(_Loads, _models_decoder_gated.AlphaModel):
     config: HunYuanDenseV1Config
@@ -7932,6 +8124,39 @@ class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
+
+class Wav2Vec2Model(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2Config
+
+class WavLMModel(_Loads, _models_wavlm.WavLMModel):
+    config: WavLMConfig
+
+class WavLMForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: WavLMConfig
+
+class WavLMForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: WavLMConfig
+
+class WavLMForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: WavLMConfig
+
+class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: WavLMConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

@@ -41,6 +41,8 @@ DOCUMENT = " QuestionAnswering DocumentQuestionAnswering=QuestionAnswering"
 SEQ2SEQ = "Model Seq2SeqLM"
 SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
+SPEECH = "Model CTC AudioClassification"
+SPEECH_FX = SPEECH + " AudioFrameClassification AudioXVector"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
@@ -50,6 +52,7 @@ MODELS: dict[str, Row] = {
     "apertus": Row("decoder_plain", "Apertus", LM + " TokenClassification"),
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
     "aria_text": Row("moe_wirings", "AriaText", LM),
+    "audio-spectrogram-transformer": Row("audio_spectrogram_transformer", "AST", "Model AudioClassification"),
     "axk1": Row("mla", "AXK1", LM_ST),
     "axk2": Row("mla_indexed", "AXK2", LM_ST),
     "bart": Row("bart", "Bart", BART),
@@ -138,6 +141,7 @@ MODELS: dict[str, Row] = {
     "gte": Row("nomic_bert", "Gte", ENCODER_MST),
     "helium": Row("decoder_gated", "Helium", LM_ST),
     "hrm_text": Row("decoder_attention_gate", "HrmText", LM),
+    "hubert": Row("wav2vec2", "Hubert", SPEECH),
     "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
     "hunyuan_v1_moe": Row("moe_wirings", "HunYuanMoEV1", LM_S),
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
@@ -236,6 +240,8 @@ MODELS: dict[str, Row] = {
     "vilt": Row("vilt", "Vilt", "Model VisualQuestionAnswering"),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
+    "wav2vec2": Row("wav2vec2", "Wav2Vec2", SPEECH_FX + " PreTraining"),
+    "wavlm": Row("wavlm", "WavLM", SPEECH_FX),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
     "xlm-roberta": Row("roberta", "XLMRoberta", ENCODER_LM + TEXT),
@@ -254,6 +260,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
+    ("audio-spectrogram-transformer", "AudioClassification"): "ASTForAudioClassification",
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("bert-generation", "CausalLM"): "BertGenerationDecoder",
     ("bert-generation", "Model"): "BertGenerationEncoder",
@@ -286,7 +293,13 @@ IRREGULAR: dict[tuple[str, str], str] = {
 # fmt: on
 
 # What a class name ends with, where it is not "For" and the task.
-SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
+SUFFIXES = {
+    "AudioClassification": "ForSequenceClassification",
+    "AudioXVector": "ForXVector",
+    "Model": "Model",
+    "Seq2SeqLM": "ForConditionalGeneration",
+    "TextEncoding": "EncoderModel",
+}
 
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {

@@ -32,6 +32,7 @@ class Case:
     label: str = ""
     tasks: tuple[str, ...] = ()  # to compare; none named: all
     inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
+    sound: tuple[int, ...] = ()  # shape of one recording, for models that hear: (samples,) or (frames, bins)
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
@@ -92,6 +93,9 @@ def perturb(model: torch.nn.Module) -> None:
 def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str, Tensor]:
     """Token ids and whatever else the task asks for, without padding."""
     generator = torch.Generator().manual_seed(3)
+    if case.sound:
+        sound = torch.randn(batch, *case.sound, generator=generator)
+        return {main_input(case, task): sound} | (case.inputs(sound) if case.inputs is not None else {})
     vocabulary = case.config.get("vocab_size", 99)
     shape = (batch, 2, seq) if task == "MultipleChoice" else (batch, seq)
     low = max(3, (case.config.get("pad_token_id") or 0) + 1)
@@ -100,6 +104,11 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
         ids[:, 6] = case.config.get("eos_token_id", 2)  # where the label is read; no padding gets there
     target = target_for(vocabulary, low, batch) if encodes(case) and task in TARGETS else {}
     return {"input_ids": ids} | target | (case.inputs(ids) if case.inputs is not None else {})
+
+
+def main_input(case: Case, task: str) -> str:
+    """What the model calls its main input."""
+    return registry.resolve(case.model_type, task).main_input_name  # type: ignore[attr-defined]
 
 
 def encodes(case: Case) -> bool:
@@ -118,13 +127,27 @@ def target_for(vocabulary: int, low: int, batch: int, length: int = 9) -> dict[s
 
 def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS) -> dict[str, Tensor]:
     """Labels that a task takes; some tokens do not count."""
-    input_ids = inputs.get("decoder_input_ids", inputs["input_ids"])
+    input_ids = inputs.get("decoder_input_ids", next(iter(inputs.values())))
     generator = torch.Generator().manual_seed(4)
     batch = input_ids.shape[0]
 
     def numbers(high: int, *shape: int) -> Tensor:
         return torch.randint(0, high, shape, generator=generator)
 
+    if task == "CTC":
+        labels = numbers(30, batch, 5) + 4  # above the blank
+        labels[-1, -2:] = -100
+        return {"labels": labels}
+    if task == "AudioFrameClassification":
+        frames = 16  # of the recordings in the cases
+        return {"labels": numbers(2, batch, frames, num_labels)}
+    if task in ("AudioClassification", "AudioXVector"):
+        return {"labels": numbers(num_labels, batch)}
+    if task == "PreTraining" and "input_values" in inputs:
+        hidden = torch.zeros(batch, 16, dtype=torch.bool)
+        hidden[:, 3:9] = True
+        others = torch.stack([numbers(16, 16, 5) + 16 * row for row in range(batch)])
+        return {"mask_time_indices": hidden, "sampled_negative_indices": others}
     if task in ("CausalLM", "MaskedLM", "Seq2SeqLM"):
         labels = input_ids.clone()
         labels[0, :3] = -100
