@@ -154,6 +154,7 @@ from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import wav2vec2 as _models_wav2vec2
 from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
+from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
 from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
 from autoload.models import wavlm as _models_wavlm
 from autoload.models import xlm as _models_xlm
@@ -1414,6 +1415,52 @@ class CwmConfig(PreTrainedConfig):
     head_dim: int
     sliding_window: int
     layer_types: Any
+
+class Data2VecAudioConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    conv_pos_kernel_size: int
 
 class Data2VecTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -5418,6 +5465,45 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SEWConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5661,6 +5747,107 @@ class UltrabertConfig(PreTrainedConfig):
     layer_types: Any
     prediction_head_size: int
     classifier_dropout: float
+
+class UniSpeechConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    num_ctc_classes: int
+    replace_prob: float
+
+class UniSpeechSatConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    num_clusters: int
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -6438,6 +6625,21 @@ class CwmModel(_Loads, _models_decoder.Model):
 
 class CwmForCausalLM(_Loads, _models_decoder.CausalLM):
     config: CwmConfig
+
+class Data2VecAudioModel(_Loads, _models_wav2vec2.Model):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Data2VecAudioConfig
 
 class Data2VecTextModel(_Loads, _models_bert.Model):
     config: Data2VecTextConfig
@@ -8002,6 +8204,15 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SEWModel(_Loads, _models_wav2vec2_kin.SewModel):
+    config: SEWConfig
+
+class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWConfig
+
+class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -8103,6 +8314,36 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
+
+class UniSpeechModel(_Loads, _models_wav2vec2.Model):
+    config: UniSpeechConfig
+
+class UniSpeechForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechConfig
+
+class UniSpeechForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechConfig
+
+class UniSpeechForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechPreTraining):
+    config: UniSpeechConfig
+
+class UniSpeechSatModel(_Loads, _models_wav2vec2_kin.UniSpeechSatModel):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechSatPreTraining):
+    config: UniSpeechSatConfig
 
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig

@@ -755,3 +755,28 @@ class Wav2Vec2ForPreTrainingOutput(ModelOutput):
     attentions: States = None
     contrastive_loss: Tensor | None = None
     diversity_loss: Tensor | None = None
+
+
+@dataclass
+class UniSpeechForPreTrainingOutput(ModelOutput):
+    """Frames as the encoder sees them, and as the quantizer does."""
+
+    loss: Tensor | None = None
+    projected_states: Tensor = ALWAYS  # (batch, frames, dim)
+    projected_quantized_states: Tensor = ALWAYS  # (batch, frames, dim)
+    codevector_perplexity: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class UniSpeechSatForPreTrainingOutput(ModelOutput):
+    """Frames before the encoder, `logits` (batch, frames, channels), and after it."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    projected_states: Tensor = ALWAYS  # (batch, frames, dim)
+    projected_quantized_states: Tensor | None = None
+    codevector_perplexity: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None

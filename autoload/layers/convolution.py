@@ -96,9 +96,9 @@ class FeatureEncoder(nn.Module):
 class WeightNormConv1d(nn.Module):
     """Convolution whose kernel is a direction and, for each tap, a length (arXiv:1602.07868)."""
 
-    def __init__(self, size: int, kernel: int, groups: int):
+    def __init__(self, size: int, kernel: int, groups: int, stride: int = 1):
         super().__init__()
-        self.kernel, self.groups = kernel, groups
+        self.kernel, self.groups, self.stride = kernel, groups, stride
         self.bias = nn.Parameter(torch.zeros(size))
         pair = nn.Module()
         pair.original0 = nn.Parameter(torch.ones(1, 1, kernel))  # lengths
@@ -114,7 +114,7 @@ class WeightNormConv1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         lengths, directions = self.parametrizations["weight"].parameters()
         weight = directions * (lengths / directions.norm(dim=(0, 1), keepdim=True))
-        return F.conv1d(x, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        return F.conv1d(x, weight, self.bias, self.stride, self.kernel // 2, groups=self.groups)
 
 
 def conv_lengths(lengths: Any, sizes: Iterable[tuple[int, int]]) -> Any:

@@ -35,6 +35,8 @@ class Spec:
     adapts: bool = False  # convolutions after the encoder shorten the sequence
     positions: type | None = None
     attention: type | None = None
+    encoder: type | None = None
+    adapter: type | None = None
 
 
 class FeatureProjection(nn.Module):
@@ -104,12 +106,13 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """The wide layer and the way back."""
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, size: int | None = None, act: str | None = None):
         super().__init__()
+        size = size or config.hidden_size
         self.intermediate_dropout = nn.Dropout(config.activation_dropout)
-        self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.intermediate_act_fn = Activation(config.hidden_act)
-        self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.intermediate_dense = nn.Linear(size, config.intermediate_size)
+        self.intermediate_act_fn = Activation(act or config.hidden_act)
+        self.output_dense = nn.Linear(config.intermediate_size, size)
         self.output_dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,11 +167,12 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config, spec, i) for i in range(config.num_hidden_layers))
         self.stable = spec.stable
 
-    def begin(self, x: Tensor) -> Tensor:
+    def begin(self, x: Tensor, context: Context) -> Tensor:
+        """From the frames to the first layer's input; a place to put what all layers share into the context."""
         x = x + self.pos_conv_embed(x)
         return self.dropout(x if self.stable else self.layer_norm(x))
 
-    def end(self, x: Tensor) -> Tensor:
+    def end(self, x: Tensor, context: Context) -> Tensor:
         return self.layer_norm(x) if self.stable else x
 
 
@@ -214,16 +218,25 @@ class Model(SpeechModel):
     def __init__(self, config: Any):
         super().__init__(config)
         spec: Spec = self.variant.spec(config)
-        self.feature_extractor = FeatureEncoder(config, spec.norm)
-        self.feature_projection = FeatureProjection(config, spec)
+        self.make_frontend(config, spec)
         self.masked_spec_embed: nn.Parameter | None = None
         if config.mask_time_prob > 0 or config.mask_feature_prob > 0:
             self.masked_spec_embed = nn.Parameter(torch.zeros(config.hidden_size))
-        self.encoder = self.make_encoder(config, spec)
-        self.adapter = Adapter(config) if spec.adapts else None
+        self.encoder = (spec.encoder or Encoder)(config, spec)
+        self.adapter = (spec.adapter or Adapter)(config) if spec.adapts else None
 
-    def make_encoder(self, config: Any, spec: Spec) -> Encoder:
-        return Encoder(config, spec)
+    def make_frontend(self, config: Any, spec: Spec) -> None:
+        """What makes frames of the sound."""
+        self.feature_extractor = FeatureEncoder(config, spec.norm)
+        self.feature_projection = FeatureProjection(config, spec)
+
+    def listen(self, sound: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The encoder's input, the frames before their projection, and which are real (batch, frames)."""
+        frames = self.feature_extractor(sound)
+        mask = None
+        if attention_mask is not None:
+            mask = self._get_feature_vector_attention_mask(frames.shape[1], attention_mask, add_adapter=False)
+        return *self.feature_projection(frames), mask
 
     def init_own(self, std: float) -> None:
         if self.masked_spec_embed is not None:
@@ -251,23 +264,23 @@ class Model(SpeechModel):
         if input_values is None:
             raise ArgumentError("forward: pass input_values, the samples of the sound.", name="input_values")
         config = self.config
-        frames = self.feature_extractor(input_values)
-        mask = None
-        if attention_mask is not None:
-            mask = self._get_feature_vector_attention_mask(frames.shape[1], attention_mask, add_adapter=False)
-        x, frames = self.feature_projection(frames)
+        x, frames, mask = self.listen(input_values, attention_mask)
         x = self.augment(x, mask_time_indices, mask)
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        context = Context({"full": encoder_mask(mask)}, kernel=kernel_of(config))
+        context = Context({"full": encoder_mask(mask)}, kernel=kernel_of(config), extra={"real": mask})
         context.attentions = [] if attentions else None
         x, seen = self.encode(x if mask is None else x.masked_fill(~mask[..., None], 0.0), context)
-        x = x if self.adapter is None else self.adapter(x)
+        x = self.adapt(x, context)
         kept: dict[str, Any] = dict(
             hidden_states=tuple(seen) if states else None,
             attentions=None if context.attentions is None else tuple(context.attentions),
         )
         return finish(self.make_output(x, frames, **kept), return_dict, config)
+
+    def adapt(self, x: Tensor, context: Context) -> Tensor:
+        """What comes after the encoder."""
+        return x if self.adapter is None else self.adapter(x)
 
     def make_output(self, x: Tensor, frames: Tensor, **kept: Any) -> Any:
         """The result; `frames` are what the encoder was given."""
@@ -284,13 +297,13 @@ class Model(SpeechModel):
 
     def encode(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
         """The encoder's output, and the states between its layers."""
-        x = self.encoder.begin(x)
+        x = self.encoder.begin(x, context)
         seen = [x]
         for i, layer in enumerate(self.encoder.layers):
             if not self.drops(i):
                 x = self.run(layer, x, context)
             seen.append(x)
-        return self.encoder.end(x), seen
+        return self.encoder.end(x, context), seen
 
     def drops(self, layer_idx: int) -> bool:
         """Whether a layer is left out, at random, in training (arXiv:1909.11556)."""

@@ -26,13 +26,13 @@ class UnitLinear(nn.Linear):
 class Quantizer(nn.Module):
     """Each frame becomes a word of each codebook, side by side; drawn in training (arXiv:1611.01144)."""
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, size: int | None = None):
         super().__init__()
         self.groups, self.words = config.num_codevector_groups, config.num_codevectors_per_group
         if config.codevector_dim % self.groups:
             raise ConfigError("codevector_dim", config.codevector_dim, f"a multiple of {self.groups} groups")
         self.codevectors = nn.Parameter(torch.zeros(1, self.groups * self.words, config.codevector_dim // self.groups))
-        self.weight_proj = UnitLinear(config.conv_dim[-1], self.groups * self.words)
+        self.weight_proj = UnitLinear(size or config.conv_dim[-1], self.groups * self.words)
         self.temperature = 2.0
 
     def init_own(self, std: float) -> None:

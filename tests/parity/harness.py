@@ -84,6 +84,7 @@ def perturb(model: torch.nn.Module) -> None:
         for p in (p for name, p in model.named_parameters() if name not in unsaved):
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
         saved = model.state_dict().keys()
+        buffer: Tensor
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
