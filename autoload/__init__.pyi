@@ -153,6 +153,7 @@ from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import wav2vec2 as _models_wav2vec2
+from autoload.models import wav2vec2_conformer as _models_wav2vec2_conformer
 from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
 from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
 from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
@@ -5996,6 +5997,115 @@ class Wav2Vec2Config(PreTrainedConfig):
     output_hidden_size: Any
     adapter_attn_dim: Any
 
+class Wav2Vec2BertConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feature_projection_input_dim: int
+    adapter_act: str
+    use_intermediate_ffn_before_adapter: bool
+    position_embeddings_type: str
+    left_max_position_embeddings: int
+    right_max_position_embeddings: int
+
+class Wav2Vec2ConformerConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feat_quantizer_dropout: float
+    position_embeddings_type: str
+
 class WavLMConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -8383,6 +8493,39 @@ class Wav2Vec2ForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
 
 class Wav2Vec2ForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
     config: Wav2Vec2Config
+
+class Wav2Vec2BertModel(_Loads, _models_wav2vec2_conformer.BertModel):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForCTC(_Loads, _models_wav2vec2_conformer.BertCTC):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForSequenceClassification(_Loads, _models_wav2vec2_conformer.BertAudioClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForAudioFrameClassification(_Loads, _models_wav2vec2_conformer.BertAudioFrameClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForXVector(_Loads, _models_wav2vec2_conformer.BertAudioXVector):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2ConformerModel(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2ConformerConfig
 
 class WavLMModel(_Loads, _models_wavlm.WavLMModel):
     config: WavLMConfig

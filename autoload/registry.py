@@ -245,6 +245,8 @@ MODELS: dict[str, Row] = {
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
     "wav2vec2": Row("wav2vec2", "Wav2Vec2", SPEECH_FX + " PreTraining"),
+    "wav2vec2-bert": Row("wav2vec2_conformer", "Wav2Vec2Bert", SPEECH_FX),
+    "wav2vec2-conformer": Row("wav2vec2_conformer", "Wav2Vec2Conformer", SPEECH_FX + " PreTraining"),
     "wavlm": Row("wavlm", "WavLM", SPEECH_FX),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),

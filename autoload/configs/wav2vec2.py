@@ -68,7 +68,8 @@ ADAPTER = dict(
 def complete(config: PreTrainedConfig) -> None:
     """The width after the adapter, and the number of convolutions."""
     fields: dict[str, Any] = config.__dict__
-    fields["num_feat_extract_layers"] = len(config.conv_dim)
+    if "conv_dim" in fields:
+        fields["num_feat_extract_layers"] = len(config.conv_dim)
     if "output_hidden_size" in fields and fields["output_hidden_size"] is None:
         fields["output_hidden_size"] = config.hidden_size
 
