@@ -153,6 +153,7 @@ from autoload.models import two_way as _models_two_way
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import wav2vec2 as _models_wav2vec2
+from autoload.models import wav2vec2_adapters as _models_wav2vec2_adapters
 from autoload.models import wav2vec2_conformer as _models_wav2vec2_conformer
 from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
 from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
@@ -8479,7 +8480,7 @@ class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
 class Wav2Vec2Model(_Loads, _models_wav2vec2.Model):
     config: Wav2Vec2Config
 
-class Wav2Vec2ForCTC(_Loads, _models_wav2vec2_heads.CTC):
+class Wav2Vec2ForCTC(_Loads, _models_wav2vec2_adapters.MultilingualCTC):
     config: Wav2Vec2Config
 
 class Wav2Vec2ForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):

@@ -20,6 +20,7 @@ from autoload.layers.augment import augmented, without_channels
 from autoload.layers.convolution import BatchNorm1d, FeatureEncoder, SpeechConv1d, UniformLinear, WeightNormConv1d
 from autoload.model import Variant, finish
 from autoload.models import wav2vec2_heads as heads
+from autoload.models.wav2vec2_adapters import MultilingualCTC
 from autoload.models.wav2vec2_heads import SpeechModel
 from autoload.models.wav2vec2_pretraining import PreTraining
 from autoload.outputs import BaseModelOutput, Wav2Vec2BaseModelOutput
@@ -328,7 +329,7 @@ def hubert(config: Any) -> Spec:
 
 
 VARIANTS = {
-    "wav2vec2": Variant(speech, members={"base_model_prefix": "wav2vec2"}),
+    "wav2vec2": Variant(speech, {"CTC": MultilingualCTC}, members={"base_model_prefix": "wav2vec2"}),
     "hubert": Variant(hubert, {"Model": HubertModel}, members={"base_model_prefix": "hubert"}),
 }
 TASKS = heads.TASKS | {"Model": Model, "PreTraining": PreTraining}
