@@ -96,6 +96,7 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import audio_spectrogram_transformer as _models_audio_spectrogram_transformer
 from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
@@ -186,6 +187,13 @@ from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import vit as _models_vit
+from autoload.models import wav2vec2 as _models_wav2vec2
+from autoload.models import wav2vec2_adapters as _models_wav2vec2_adapters
+from autoload.models import wav2vec2_conformer as _models_wav2vec2_conformer
+from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
+from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
+from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
+from autoload.models import wavlm as _models_wavlm
 from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -745,6 +753,23 @@ class AriaTextConfig(PreTrainedConfig):
     moe_num_experts: int
     moe_topk: int
     moe_num_shared_experts: int
+
+class ASTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    patch_size: int
+    qkv_bias: bool
+    frequency_stride: int
+    time_stride: int
+    max_length: int
+    num_mel_bins: int
 
 class AXK1Config(PreTrainedConfig):
     vocab_size: int
@@ -1463,6 +1488,52 @@ class CwmConfig(PreTrainedConfig):
     head_dim: int
     sliding_window: int
     layer_types: Any
+
+class Data2VecAudioConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    conv_pos_kernel_size: int
 
 class Data2VecTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -3233,6 +3304,47 @@ class HrmTextConfig(PreTrainedConfig):
     embedding_scale: Any
     prefix_lm: bool
     num_layers_per_stack: Any
+
+class HubertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_proj_layer_norm: bool
+    conv_pos_batch_norm: bool
 
 class HunYuanDenseV1Config(PreTrainedConfig):
     vocab_size: int
@@ -5750,6 +5862,45 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SEWConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
+
 class SiglipVisionConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -6186,6 +6337,107 @@ class UMT5Config(PreTrainedConfig):
     num_hidden_layers: int
     head_dim: int
 
+class UniSpeechConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    num_ctc_classes: int
+    replace_prob: float
+
+class UniSpeechSatConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    num_clusters: int
+
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6293,6 +6545,229 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class Wav2Vec2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    adapter_attn_dim: Any
+
+class Wav2Vec2BertConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feature_projection_input_dim: int
+    adapter_act: str
+    use_intermediate_ffn_before_adapter: bool
+    position_embeddings_type: str
+    left_max_position_embeddings: int
+    right_max_position_embeddings: int
+
+class Wav2Vec2ConformerConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feat_quantizer_dropout: float
+    position_embeddings_type: str
+
+class WavLMConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    num_buckets: int
+    max_bucket_distance: int
+    do_stable_layer_norm: bool
+    num_ctc_classes: int
 
 class WhisperConfig(PreTrainedConfig):
     is_encoder_decoder: bool
@@ -6620,6 +7095,12 @@ class AriaTextModel(_Loads, _models_moe.Model):
 class AriaTextForCausalLM(_Loads, _models_moe.CausalLM):
     config: AriaTextConfig
 
+class ASTModel(_Loads, _models_audio_spectrogram_transformer.Model):
+    config: ASTConfig
+
+class ASTForAudioClassification(_Loads, _models_audio_spectrogram_transformer.AudioClassification):
+    config: ASTConfig
+
 class AXK1Model(_Loads, _models_moe.Model):
     config: AXK1Config
 
@@ -6913,6 +7394,21 @@ class CwmModel(_Loads, _models_decoder.Model):
 
 class CwmForCausalLM(_Loads, _models_decoder.CausalLM):
     config: CwmConfig
+
+class Data2VecAudioModel(_Loads, _models_wav2vec2.Model):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Data2VecAudioConfig
 
 class Data2VecTextModel(_Loads, _models_bert.Model):
     config: Data2VecTextConfig
@@ -7546,6 +8042,15 @@ class HrmTextModel(_Loads, _models_decoder_attention_gate.TwoSpeedModel):
 
 class HrmTextForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HrmTextConfig
+
+class HubertModel(_Loads, _models_wav2vec2.HubertModel):
+    config: HubertConfig
+
+class HubertForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: HubertConfig
+
+class HubertForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: HubertConfig
 
 class HunYuanDenseV1Model(_Loads, _models_decoder_gated.AlphaModel):
     config: HunYuanDenseV1Config
@@ -8558,6 +9063,15 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SEWModel(_Loads, _models_wav2vec2_kin.SewModel):
+    config: SEWConfig
+
+class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWConfig
+
+class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWConfig
+
 class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
     config: SiglipVisionConfig
 
@@ -8741,6 +9255,36 @@ class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: UMT5Config
 
+class UniSpeechModel(_Loads, _models_wav2vec2.Model):
+    config: UniSpeechConfig
+
+class UniSpeechForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechConfig
+
+class UniSpeechForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechConfig
+
+class UniSpeechForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechPreTraining):
+    config: UniSpeechConfig
+
+class UniSpeechSatModel(_Loads, _models_wav2vec2_kin.UniSpeechSatModel):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechSatPreTraining):
+    config: UniSpeechSatConfig
+
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
 
@@ -8771,10 +9315,76 @@ class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
 
+class Wav2Vec2Model(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForCTC(_Loads, _models_wav2vec2_adapters.MultilingualCTC):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2Config
+
+class Wav2Vec2BertModel(_Loads, _models_wav2vec2_conformer.BertModel):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForCTC(_Loads, _models_wav2vec2_conformer.BertCTC):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForSequenceClassification(_Loads, _models_wav2vec2_conformer.BertAudioClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForAudioFrameClassification(_Loads, _models_wav2vec2_conformer.BertAudioFrameClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForXVector(_Loads, _models_wav2vec2_conformer.BertAudioXVector):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2ConformerModel(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2ConformerConfig
+
+class WavLMModel(_Loads, _models_wavlm.WavLMModel):
+    config: WavLMConfig
+
+class WavLMForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: WavLMConfig
+
+class WavLMForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: WavLMConfig
+
+class WavLMForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: WavLMConfig
+
+class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: WavLMConfig
+
 class WhisperModel(_Loads, _models_whisper.Model):
     config: WhisperConfig
 
-class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+class WhisperForSequenceClassification(_Loads, _models_whisper.AudioClassification):
     config: WhisperConfig
 
 class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
