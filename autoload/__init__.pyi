@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -69,6 +79,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
@@ -84,7 +101,9 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
+from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -112,6 +131,7 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
@@ -120,12 +140,14 @@ from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_compressed as _models_mla_compressed
 from autoload.models import mla_indexed as _models_mla_indexed
 from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import modernvbert as _models_modernvbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_blocks as _models_moe_blocks
@@ -138,6 +160,7 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
+from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
@@ -158,6 +181,8 @@ from autoload.models import two_way as _models_two_way
 from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import vit as _models_vit
+from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -1094,6 +1119,21 @@ class BloomConfig(PreTrainedConfig):
     num_hidden_layers: int
     num_attention_heads: int
 
+class BridgeTowerConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    share_cross_modal_transformer_layers: bool
+    hidden_act: str
+    hidden_size: int
+    share_link_tower_layers: bool
+    link_tower_type: str
+    num_attention_heads: int
+    num_hidden_layers: int
+    tie_word_embeddings: bool
+    init_layernorm_from_vision_encoder: bool
+    text_config: Any
+    vision_config: Any
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1157,6 +1197,21 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class CLIPVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    projection_dim: int
+    hidden_act: str
+    layer_norm_eps: float
+    initializer_range: float
+    initializer_factor: float
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -1288,6 +1343,11 @@ class CohereCompassTextConfig(PreTrainedConfig):
     sliding_window: int
     layer_types: Any
     pooling: Any
+
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
 
 class ConvBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -1645,6 +1705,57 @@ class DeepseekV32Config(PreTrainedConfig):
     first_k_dense_replace: int
     layer_types: Any
     num_local_experts: int
+
+class DeepseekV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    moe_intermediate_size: int
+    head_dim: int
+    q_lora_rank: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    n_shared_experts: int
+    scoring_func: str
+    norm_topk_prob: bool
+    routed_scaling_factor: float
+    rope_theta: float
+    layer_types: Any
+    compress_rates: Any
+    compress_rope_theta: float
+    hc_mult: int
+    hc_sinkhorn_iters: int
+    hc_eps: float
+    mlp_layer_types: Any
+    swiglu_limit: float
+    sliding_window: int
+    o_groups: int
+    o_lora_rank: int
+    index_n_heads: int
+    index_head_dim: int
+    index_topk: int
+    num_nextn_predict_layers: int
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    router_jitter_noise: float
+    partial_rotary_factor: Any
+    attention_bias: bool
+    mlp_bias: bool
+    num_local_experts: int
+    intermediate_size: int
 
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
@@ -3500,6 +3611,35 @@ class LayoutLMConfig(PreTrainedConfig):
     use_cache: bool
     max_2d_position_embeddings: int
 
+class LayoutLMv2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    max_2d_position_embeddings: int
+    max_rel_pos: int
+    rel_pos_bins: int
+    fast_qkv: bool
+    max_rel_2d_pos: int
+    rel_2d_pos_bins: int
+    convert_sync_batchnorm: bool
+    image_feature_pool_shape: Any
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    has_spatial_attention_bias: bool
+    has_visual_segment_embedding: bool
+    detectron2_config_args: Any
+
 class LayoutLMv3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4324,6 +4464,18 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
 
+class ModernVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    tie_word_embeddings: bool
+
 class Molmo2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4613,6 +4765,50 @@ class NeoMMEConfig(PreTrainedConfig):
     document_token_id: int
     image_token_id: int
     tie_word_embeddings: bool
+
+class NllbMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    router_bias: bool
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    num_experts: int
+    expert_capacity: int
+    encoder_sparse_step: int
+    decoder_sparse_step: int
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    second_expert_policy: str
+    normalize_router_prob_before_dropping: bool
+    batch_prioritized_routing: bool
+    moe_eval_capacity_token_fraction: float
+    moe_token_dropout: float
+    output_router_logits: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -5461,6 +5657,19 @@ class SeedOssConfig(PreTrainedConfig):
     mlp_bias: bool
     head_dim: int
 
+class SiglipVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    hidden_act: str
+    layer_norm_eps: float
+    vision_use_head: bool
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5819,6 +6028,17 @@ class UltrabertConfig(PreTrainedConfig):
     prediction_head_size: int
     classifier_dropout: float
 
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
+
 class UMT5Config(PreTrainedConfig):
     vocab_size: int
     d_model: int
@@ -5918,6 +6138,24 @@ class VisualBertConfig(PreTrainedConfig):
     bypass_transformer: bool
     special_visual_initialize: bool
 
+class ViTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    qkv_bias: bool
+    encoder_stride: int
+    pooler_output_size: Any
+    pooler_act: str
+
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5937,6 +6175,50 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class WhisperConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    num_mel_bins: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    encoder_ffn_dim: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    decoder_start_token_id: int
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    max_source_positions: int
+    max_target_positions: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    suppress_tokens: Any
+    begin_suppress_tokens: Any
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    median_filter_width: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
 
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
@@ -6388,6 +6670,9 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
 
+class BridgeTowerModel(_Loads, _models_bridgetower.Model):
+    config: BridgeTowerConfig
+
 class BrosModel(_Loads, _models_layoutlm.BrosModel):
     config: BrosConfig
 
@@ -6430,6 +6715,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
 
+class CLIPVisionModel(_Loads, _models_clip.ClipTower):
+    config: CLIPVisionConfig
+
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
 
@@ -6462,6 +6750,9 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
+
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
 
 class ConvBertModel(_Loads, _models_bert.ProjectedModel):
     config: ConvBertConfig
@@ -6594,6 +6885,12 @@ class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
 
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
     config: DeepseekV32Config
+
+class DeepseekV4Model(_Loads, _models_mla_compressed.CompressedModel):
+    config: DeepseekV4Config
+
+class DeepseekV4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV4Config
 
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
@@ -7246,6 +7543,18 @@ class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
 class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: LayoutLMConfig
 
+class LayoutLMv2Model(_Loads, _models_layoutlmv2.Model):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForSequenceClassification(_Loads, _models_layoutlmv2.Classification):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForTokenClassification(_Loads, _models_layoutlmv2.TokenLabels):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForQuestionAnswering(_Loads, _models_layoutlmv2.Answer):
+    config: LayoutLMv2Config
+
 class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
     config: LayoutLMv3Config
 
@@ -7573,6 +7882,18 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
 
+class ModernVBertModel(_Loads, _models_modernvbert.Model):
+    config: ModernVBertConfig
+
+class ModernVBertForMaskedLM(_Loads, _models_modernvbert.MaskedLM):
+    config: ModernVBertConfig
+
+class ModernVBertForSequenceClassification(_Loads, _models_modernvbert.Classification):
+    config: ModernVBertConfig
+
+class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels):
+    config: ModernVBertConfig
+
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
 
@@ -7692,6 +8013,12 @@ class NeoMMEModel(_Loads, _models_neomme.Model):
 
 class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
     config: NeoMMEConfig
+
+class NllbMoeModel(_Loads, _models_nllb_moe.Model):
+    config: NllbMoeConfig
+
+class NllbMoeForConditionalGeneration(_Loads, _models_nllb_moe.LM):
+    config: NllbMoeConfig
 
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig
@@ -8089,6 +8416,9 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
 
+class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
+    config: SiglipVisionConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -8236,6 +8566,18 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
 
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
+
 class UMT5Model(_Loads, _models_t5.Model):
     config: UMT5Config
 
@@ -8272,8 +8614,29 @@ class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
 class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
     config: VisualBertConfig
 
+class ViTModel(_Loads, _models_vit.Model):
+    config: ViTConfig
+
+class ViTForImageClassification(_Loads, _models_vit.ImageClassification):
+    config: ViTConfig
+
+class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
+    config: ViTConfig
+
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
+
+class WhisperModel(_Loads, _models_whisper.Model):
+    config: WhisperConfig
+
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+    config: WhisperConfig
+
+class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
+    config: WhisperConfig
+
+class WhisperForConditionalGeneration(_Loads, _models_whisper.LM):
+    config: WhisperConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

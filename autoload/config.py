@@ -256,7 +256,8 @@ class PreTrainedConfig:
             if isinstance(default_type, type) and not default_type.model_type:
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
-                out[name] = part.to_diff_dict()
+                # What stands two levels down is written in full, as every reader of such files has seen it.
+                out[name] = part.to_diff_dict() | {inner: full[name][inner] for inner in part.spec.sub_configs}
                 out[name].pop("transformers_version")
         out.pop("_name_or_path", None)
         return out
@@ -447,7 +448,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
-    kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
+    kinds = set(config.__dict__.get("layer_types") or ()) | set(getattr(config, "_rope_type_labels", ()))
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
     for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions

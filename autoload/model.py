@@ -229,6 +229,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             mean_resizing: False fills new rows as a fresh model would.
         """
         old = self.get_input_embeddings()
+        if not hasattr(old, "num_embeddings"):
+            text = f"{type(self).__name__} has no table of tokens to resize; it reads {self.main_input_name}."
+            raise ArgumentError(text, name="resize_token_embeddings")
         count = old.num_embeddings if new_num_tokens is None else new_num_tokens
         if pad_to_multiple_of:
             count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
@@ -275,7 +278,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             raise ArgumentError(
                 f"attn_implementation is {name!r}, expected one of {', '.join(KERNELS)}.", name="attn_implementation"
             )
-        self.config._attn_implementation = name
+        for part in self.modules():  # models that hold others
+            if isinstance(part, PreTrainedModel):
+                part.config._attn_implementation = name
 
     # -- training
 

@@ -176,6 +176,14 @@ class BaseModelOutputWithAttentionMask(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     cross_attentions: States = None
+class MoEModelOutput(ModelOutput):
+    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
 
 
 @dataclass
@@ -230,6 +238,62 @@ class TokenClassifierOutput(ModelOutput):
     logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class ImageClassifierOutput(ModelOutput):
+    """Labels of images; `logits` (batch, labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class MaskedImageModelingOutput(ModelOutput):
+    """Pixels of hidden patches; `reconstruction` (batch, channels, height, width)."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ImageTextModelOutput(BaseModelOutput):
+    """Hidden states of words and images together; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class ImageTextMaskedLMOutput(MaskedLMOutput):
+    """Hidden tokens beside images; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class RetrievalOutput(ModelOutput):
+    """A vector for each token, for search; `embeddings` (batch, seq, dim)."""
+
+    loss: Tensor | None = None
+    embeddings: Tensor = ALWAYS
+    hidden_states: States = None
+    image_hidden_states: Tensor | None = None
+    attentions: States = None
+
+
+@dataclass
+class BridgeTowerModelOutput(ModelOutput):
+    """Words (batch, seq, dim) and patches (batch, patches, dim) that have seen each other, and both pooled."""
+
+    text_features: Tensor = ALWAYS
+    image_features: Tensor = ALWAYS
+    pooler_output: Tensor = ALWAYS
+    hidden_states: Any = None  # of the towers, and the pairs of the stack
+    attentions: Any = None  # pairs of the stack
 
 
 @dataclass

@@ -264,7 +264,9 @@ class DecoderLM(PreTrainedModel):
 
     def __init__(self, config: Any):
         config = copy.deepcopy(config)  # it is another model's too
-        config.is_decoder, config.is_encoder_decoder = True, False
+        config.is_encoder_decoder = False
+        if hasattr(config, "is_decoder"):
+            config.is_decoder = True
         super().__init__(config)
         self.model = DecoderWrapper(config, self.decoder_class(config, self.variant.spec(config)))
         table = self.get_input_embeddings()

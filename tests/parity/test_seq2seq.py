@@ -44,7 +44,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Both models with larger weights: what such a one writes depends on what it reads."""
+    """Both models with larger weights: what such a one writes depends on what it reads. In fp64, where no beams tie."""
     kept: dict[str, Any] = {}
 
     def get(case: Case) -> tuple[Any, Any]:
@@ -56,7 +56,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Any:
                     if p.dim() == 2 and not any(part in name for part in ("embed", "shared", "projection")):
                         p.mul_(16 if "encoder_attn" in name or "crossattention" in name else 4)
             theirs.save_pretrained(directory)
-            kept[str(case)] = autoload.AutoModelForSeq2SeqLM.from_pretrained(directory), theirs
+            kept[str(case)] = autoload.AutoModelForSeq2SeqLM.from_pretrained(directory).double(), theirs.double()
         return kept[str(case)]
 
     return get
