@@ -16,7 +16,9 @@ from tests.parity.cases import all_cases
 from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
 
 CASES = [
-    case for case in all_cases() if "output_router_logits" in autoload.AutoConfig.for_model(case.model_type).to_dict()
+    case
+    for case in all_cases()
+    if "output_router_logits" in registry.config_class(case.model_type)(**case.config).to_dict()
 ]
 MIXTRAL = [case for case in CASES if case.model_type == "mixtral"]
 
@@ -28,7 +30,7 @@ def test_router_scores(case: Case, tmp_path: Path) -> None:
     inputs = inputs_for(case, task)
     mask = torch.ones_like(inputs["input_ids"])
     mask[0, -3:] = 0
-    inputs |= {"attention_mask": mask} | labels_for(task, inputs["input_ids"])
+    inputs |= {"attention_mask": mask} | labels_for(task, inputs)
     for wanted in ({"output_router_logits": True}, {}):
         with torch.no_grad():
             expected, found = theirs(**inputs, **wanted), ours(**inputs, **wanted)
