@@ -4492,6 +4492,27 @@ class MraConfig(PreTrainedConfig):
     initial_prior_diagonal_n_blocks: int
     add_cross_attention: bool
 
+class MuseGlimmerAssistantConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_parameters: Any
+    max_position_embeddings: int
+    sliding_window: int
+    layer_types: Any
+    attention_dropout: int
+    hidden_act: str
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: int
+    block_size: int
+    mask_token_id: int
+    target_layer_ids: Any
+
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7504,6 +7525,9 @@ class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
     config: MraConfig
+
+class MuseGlimmerAssistantModel(_Loads, _models_decoder_drafts.BlockModel):
+    config: MuseGlimmerAssistantConfig
 
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig

@@ -189,6 +189,7 @@ MODELS: dict[str, Row] = {
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
+    "muse_glimmer_assistant": Row("decoder_drafts", "MuseGlimmerAssistant", "Model"),
     "muse_glimmer_text": Row("decoder_attention_gate", "MuseGlimmerText", "Model"),
     "muse_spark_text": Row("moe_spark", "MuseSparkText", "Model"),
     "mvp": Row("bart", "Mvp", BART),

@@ -33,6 +33,13 @@ def plain(c: PreTrainedConfig) -> None:
             raise ConfigError(f"text_config.{name}", found, f"{value} in a draft model")
 
 
+def muse_layers(c: PreTrainedConfig) -> None:
+    if c.layer_types is None:
+        c.layer_types = ["sliding_attention"] * c.num_hidden_layers
+    if c.target_layer_ids is None:
+        c.target_layer_ids = [1, 13, 25, 37, 49]
+
+
 CONFIGS = {
     "gemma4_assistant": ConfigSpec(
         DRAFT, sub_configs=dict(text_config="gemma4_text"), complete=plain, ignore_at_inference=()
@@ -41,6 +48,32 @@ CONFIGS = {
         DRAFT | dict(backbone_hidden_size=3840),
         sub_configs=dict(text_config="gemma4_unified_text"),
         complete=lends_nothing,
+        ignore_at_inference=(),
+    ),
+    "muse_glimmer_assistant": ConfigSpec(
+        dict(
+            hidden_size=6656,
+            intermediate_size=19968,
+            num_hidden_layers=5,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=128,
+            rms_norm_eps=1e-5,
+            rope_parameters=None,
+            max_position_embeddings=131072,
+            sliding_window=2048,
+            layer_types=None,
+            attention_dropout=0,
+            hidden_act="silu",
+            bos_token_id=200000,
+            eos_token_id=200001,
+            pad_token_id=200018,
+            block_size=16,
+            mask_token_id=201818,
+            target_layer_ids=None,
+        ),
+        complete=muse_layers,
+        theta=500000.0,
         ignore_at_inference=(),
     ),
 }

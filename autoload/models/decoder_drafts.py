@@ -1,7 +1,8 @@
-"""Small models that draft tokens for a large one: gemma4_assistant, gemma4_unified_assistant.
+"""Small models that draft tokens for a large one: gemma4_assistant, gemma4_unified_assistant, muse_glimmer_assistant.
 
-They have no keys and values of their own: all layers look at those of the large model's last layer of their kind. What
-they read is the embedding of the last token beside the large model's last hidden state.
+Those of Gemma have no keys and values of their own: all layers look at those of the large model's last layer of their kind. What
+they read is the embedding of the last token beside the large model's last hidden state. Muse's fills in a block of tokens at once:
+the large model's hidden states stand before the block as keys and values.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError
-from autoload.layers.attention import decoder_mask, encoder_mask
+from autoload.layers.attention import Context, Mask, decoder_mask, encoder_mask
+from autoload.layers.norms import RMSNorm
 from autoload.model import PreTrainedModel, Variant, finish
+from autoload.models import decoder
+from autoload.models.decoder import Spec
 from autoload.outputs import BaseModelOutput
 
 
@@ -142,5 +146,107 @@ class DraftModel(PreTrainedModel):
         return masks
 
 
-VARIANTS = {"gemma4_assistant": Variant(), "gemma4_unified_assistant": Variant()}
-TASKS = {"CausalLM": DraftModel}
+# -- muse
+
+
+class BlockAttention(decoder.Attention):
+    """Keys and values come from what stands before the block, too."""
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        both, count = torch.cat([context.extra["source"], x], 1), x.shape[1]  # (batch, source + block, dim)
+        q, k = (part.unflatten(-1, (-1, self.dim)) for part in (self.q_proj(x), self.k_proj(both)))
+        q, k = (part.transpose(1, 2) for part in self.normalise(q, k))  # (batch, heads, seq, dim)
+        v = self.v_proj(both).unflatten(-1, (-1, self.dim)).transpose(1, 2)
+        cos, sin = context.rope[self.kind]
+        q, k = self.turn(q, cos[:, -count:], sin[:, -count:]), self.turn(k, cos, sin)
+        if context.cache is not None:
+            k, v = context.cache.update(k, v, self.layer_idx)
+        return self.look(q, k, v, context)
+
+
+class Source(nn.Module):
+    """Hidden states of several layers of the large model, as one of this model's width."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.fc = nn.Linear(len(config.target_layer_ids) * config.hidden_size, config.hidden_size, bias=False)
+        self.output_norm_enc = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output_norm_enc(self.fc(x))
+
+
+class BlockModel(decoder.Model):
+    """Fills in a block of tokens; it has no embeddings of its own."""
+
+    main_input_name = "noise_embeds"
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.encoder = Source(config)
+
+    def make_embedding(self, config: Any, spec: Spec) -> Any:
+        return None
+
+    def forward(
+        self,
+        noise_embeds: Tensor | None = None,
+        context_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Hidden states of the block, those of the last layer alone.
+
+        Args:
+            noise_embeds: (batch, block, dim), the large model's embeddings of the newest token and of mask tokens.
+            context_hidden_states: (batch, source, layers * dim), of the tokens since the last block.
+            attention_mask: (batch, all tokens so far), 0 at padding.
+            position_ids: (batch, source + block).
+            past_key_values: cache of earlier tokens; the block is to be cropped from it afterwards.
+            use_cache: give a cache back.
+            return_dict: False gives a tuple.
+        """
+        if noise_embeds is None or context_hidden_states is None:
+            name = "noise_embeds" if noise_embeds is None else "context_hidden_states"
+            raise ArgumentError(f"forward: {name} is missing; a draft model reads a large model's states.", name=name)
+        source = self.encoder(context_hidden_states)
+        if position_ids is None:
+            past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            count = source.shape[1] + noise_embeds.shape[1]
+            position_ids = (torch.arange(count, device=source.device) + past)[None]
+        return super().forward(
+            inputs_embeds=noise_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=bool(use_cache),
+            output_attentions=False,
+            output_hidden_states=False,
+            return_dict=return_dict,
+            source=source,
+        )
+
+    def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
+        return {"source": kwargs["source"]}
+
+    def make_masks(self, attention_mask: Any, x: Tensor, past: Any, cache: Any, position_ids: Any) -> dict[str, Mask]:
+        """The block sees itself and all that is before it, or within a window on both sides."""
+        masks, new = {}, position_ids.shape[1]
+        for kind in dict.fromkeys(self.kinds):
+            keys, start = (new, 0) if cache is None else cache.get_mask_sizes(new, self.kinds.index(kind))
+            window = self.config.sliding_window + 1 if kind == "sliding_attention" else None
+            sizes = (x.shape[1], keys, past + new - x.shape[1], start, x.device)
+            masks[kind] = decoder_mask(attention_mask, *sizes, window=window, bidirectional=True)
+        return masks
+
+
+VARIANTS = {
+    "gemma4_assistant": Variant(),
+    "gemma4_unified_assistant": Variant(),
+    "muse_glimmer_assistant": Variant(lambda c: Spec(attention=BlockAttention, qk_norm="head")),
+}
+TASKS = {"CausalLM": DraftModel, "Model": BlockModel}

@@ -12,8 +12,8 @@ import torch
 import autoload
 from autoload.errors import ArgumentError
 from tests.generation.models import by_name, lively, pair, prompts
-from tests.parity.cases.decoder_drafts import DRAFT
-from tests.parity.harness import Case, load_ours, reference_model
+from tests.parity.cases.decoder_drafts import DRAFT, MUSE
+from tests.parity.harness import Case, assert_close, load_ours, reference_model
 
 NEW = 14
 
@@ -94,3 +94,31 @@ def test_misfits(tmp_path: Path) -> None:
     helper.config.backbone_hidden_size = 5
     with pytest.raises(ArgumentError, match="hidden_size"):
         large.generate(ids, assistant_model=helper)
+
+
+def test_cached_blocks(tmp_path: Path) -> None:
+    """Blocks that follow each other, over a window shorter than the text and behind padding."""
+    from transformers.cache_utils import DFlashCache
+
+    case = Case("muse_glimmer_assistant", MUSE | dict(sliding_window=6), label="narrow")
+    ours, theirs = load_ours(case, "Model", tmp_path), reference_model(case, "Model")
+    caches, seen = (autoload.DynamicCache(config=ours.config), DFlashCache(config=theirs.config)), 0
+    caches[1].activate_past_recording()
+    generator = torch.Generator().manual_seed(6)
+    for count in (7, 3, 1, 4):
+        inputs: dict[str, Any] = dict(
+            noise_embeds=torch.randn(2, 5, 32, generator=generator),
+            context_hidden_states=torch.randn(2, count, 96, generator=generator),
+            attention_mask=torch.ones(2, seen + count + 5, dtype=torch.int64),
+        )
+        inputs["attention_mask"][0, :2] = 0
+        caches[1].set_previous_accepted_tokens(count)
+        with torch.no_grad():
+            found, expected = (
+                model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
+                for model, cache in zip((ours, theirs), caches, strict=True)
+            )
+        assert_close(found, expected, 1e-5, f"block after {seen + count}")
+        seen += count
+        for cache in caches:
+            cache.crop(-5)

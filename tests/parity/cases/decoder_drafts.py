@@ -17,6 +17,24 @@ ALONE = {
     "cache": "the large model holds the keys",
     "tokens": "it drafts for a large model, and generates nothing by itself",
 }
+MUSE = dict(
+    hidden_size=32,
+    intermediate_size=40,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=12,
+    rms_norm_eps=1e-3,
+    max_position_embeddings=64,
+    sliding_window=32,
+    layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    target_layer_ids=[1, 2, 4],
+)
+# Windows shorter than the text, and cached blocks, are compared in test_drafts.py.
+BLOCK = {
+    "padding": "without a cache the reference's mask does not fit what stands before the block",
+    "attentions": "the reference gives none",
+}
 
 
 def drafting(ids: Tensor) -> dict[str, Any]:
@@ -32,6 +50,13 @@ def drafting(ids: Tensor) -> dict[str, Any]:
     }
     # One token at a time: of several, the reference cuts what draft models do not have, and sees some causally.
     return {"inputs_embeds": numbers(1, 48), "shared_kv_states": lent}
+
+
+def denoising(ids: Tensor) -> dict[str, Tensor]:
+    """A block, and a large model's states of the tokens before it."""
+    generator = torch.Generator().manual_seed(6)
+    sizes = dict(noise_embeds=(5, 32), context_hidden_states=(7, 3 * 32))
+    return {name: torch.randn(len(ids), *size, generator=generator) for name, size in sizes.items()}
 
 
 def mend() -> None:
@@ -61,5 +86,6 @@ CASES = [
         tables={"token_ordering": 99},
         label="ordered",
     ),
+    Case("muse_glimmer_assistant", MUSE, inputs=denoising, skip=BLOCK),
     Case("gemma4_unified_assistant", DRAFT | dict(text_config=TEXT), inputs=drafting, mend=mend, skip=ALONE),
 ]
