@@ -114,7 +114,9 @@ class Draft:
         own, theirs = run.model.config.get_text_config(), assistant.config.get_text_config()
         if own.vocab_size != theirs.vocab_size:
             text = f"generate: assistant_model has a vocabulary of {theirs.vocab_size}, expected {own.vocab_size}."
-            raise ArgumentError(f"{text} An assistant with another tokenizer is not supported.", name="assistant_model")
+            raise ArgumentError(
+                f"{text} Of another tokenizer: pass tokenizer and assistant_tokenizer.", name="assistant_model"
+            )
         if run.inputs.kwargs.get("inputs_embeds") is not None:
             raise ArgumentError("generate: an assistant_model needs input_ids.", name="inputs_embeds")
         self.model, self.max_length, self.cache = assistant, run.settings.max_length, None
@@ -182,11 +184,19 @@ class Draft:
             self.model.generation_config.num_assistant_tokens = self.count
 
 
-def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor) -> Any:
-    """The text with what follows it; (1, seq), or an output with more where it is asked for."""
+def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor, tokenizers: tuple[Any, Any]) -> Any:
+    """The text with what follows it; (1, seq), or an output with more where it is asked for.
+
+    Args:
+        run: of the model that checks.
+        input_ids: (1, seq).
+        assistant: the smaller model; None: the text itself is looked up.
+        prompt: of the call; what an encoder reads.
+        tokenizers: of the two models, where they are not the same.
+    """
     settings, record = run.settings, Record(run.settings, run.encoder_outputs)
     _check(run, input_ids)
-    source = _source(run, assistant, prompt)
+    source = _source(run, assistant, prompt, tokenizers)
     made, out = 0, None
     while True:
         drafted, draft_scores = source.propose(input_ids)
@@ -221,9 +231,14 @@ def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor) -> Any
     return record.output(input_ids, run.cache) if settings.return_dict_in_generate else input_ids
 
 
-def _source(run: Run, assistant: Any, prompt: Tensor) -> Lookup | Borrower | Draft:
+def _source(run: Run, assistant: Any, prompt: Tensor, tokenizers: tuple[Any, Any]) -> Any:
+    """Where proposals come from."""
     if assistant is None:
         return Lookup(run)
+    if tokenizers[1] is not None:
+        from autoload.generation.translated import Translated
+
+        return Translated(run, assistant, *tokenizers)
     return Borrower(run, assistant) if getattr(assistant, "borrows", False) else Draft(run, assistant, prompt)
 
 

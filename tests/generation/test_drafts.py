@@ -122,3 +122,49 @@ def test_cached_blocks(tmp_path: Path) -> None:
         seen += count
         for cache in caches:
             cache.crop(-5)
+
+
+def byte_tokenizer(size: int) -> Any:
+    """A byte-level tokenizer; of another size it joins other bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(["the quick brown fox jumps over the lazy dog", "hello world, the end"] * 4, trainer)
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+def test_another_tokenizer() -> None:
+    """The same tokens as without a draft, in fewer passes where the draft is the model itself."""
+    own, other = byte_tokenizer(300), byte_tokenizer(280)
+    fields = dict(by_name("llama").config) | dict(initializer_range=0.35, eos_token_id=None)
+    torch.manual_seed(0)
+    config = autoload.AutoConfig.for_model
+    model, helper = (
+        autoload.AutoModelForCausalLM.from_config(config("llama", **fields | dict(vocab_size=len(t))))
+        for t in (own, other)
+    )
+    helper.generation_config.num_assistant_tokens = 4
+    ids = torch.tensor([own("the quick brown fox")["input_ids"]])
+    settings: dict[str, Any] = dict(max_new_tokens=NEW, tokenizer=own)
+    plain = model.generate(ids, max_new_tokens=NEW)
+    pairs: dict[str, Any] = dict(assistant_model=helper, assistant_tokenizer=other)
+    assert model.generate(ids, **settings, **pairs).tolist() == plain.tolist()
+    twin, passes = copy.deepcopy(model), []
+    hook = model.register_forward_hook(lambda *_: passes.append(1))
+    readable = torch.arange(len(own))[: own.vocab_size]
+    allowed = [int(t) for t in readable if own.decode([t]).isascii() and own(own.decode([t]))["input_ids"] == [int(t)]]
+    same: dict[str, Any] = settings | dict(suppress_tokens=sorted(set(range(len(own))) - set(allowed)))
+    twin.generation_config.suppress_tokens = same["suppress_tokens"]
+    found = model.generate(ids, **same, assistant_model=twin, assistant_tokenizer=own)
+    hook.remove()
+    assert len(passes) < NEW
+    assert found.tolist() == model.generate(ids, **same).tolist()
+    with pytest.raises(ArgumentError, match="pass tokenizer="):
+        model.generate(ids, max_new_tokens=3, **pairs)
+    with pytest.raises(ArgumentError, match="needs an assistant_model"):
+        model.generate(ids, max_new_tokens=3, assistant_tokenizer=other)
