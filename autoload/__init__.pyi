@@ -111,6 +111,7 @@ from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
 from autoload.models import decoder_altup as _models_decoder_altup
 from autoload.models import decoder_attention_gate as _models_decoder_attention_gate
+from autoload.models import decoder_drafts as _models_decoder_drafts
 from autoload.models import decoder_gated as _models_decoder_gated
 from autoload.models import decoder_gemma as _models_decoder_gemma
 from autoload.models import decoder_mrope as _models_decoder_mrope
@@ -2584,6 +2585,14 @@ class Gemma3nTextConfig(PreTrainedConfig):
     laurel_rank: int
     activation_sparsity_pattern: Any
 
+class Gemma4AssistantConfig(PreTrainedConfig):
+    text_config: Any
+    backbone_hidden_size: int
+    use_ordered_embeddings: bool
+    num_centroids: int
+    centroid_intermediate_top_k: int
+    tie_word_embeddings: bool
+
 class Gemma4TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2617,6 +2626,14 @@ class Gemma4TextConfig(PreTrainedConfig):
     num_experts: Any
     top_k_experts: Any
     moe_intermediate_size: Any
+
+class Gemma4UnifiedAssistantConfig(PreTrainedConfig):
+    text_config: Any
+    backbone_hidden_size: int
+    use_ordered_embeddings: bool
+    num_centroids: int
+    centroid_intermediate_top_k: int
+    tie_word_embeddings: bool
 
 class Gemma4UnifiedTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -4759,6 +4776,26 @@ class MT5Config(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
     head_dim: int
+class MuseGlimmerAssistantConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_parameters: Any
+    max_position_embeddings: int
+    sliding_window: int
+    layer_types: Any
+    attention_dropout: int
+    hidden_act: str
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: int
+    block_size: int
+    mask_token_id: int
+    target_layer_ids: Any
 
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -7827,16 +7864,22 @@ class Gemma3nTextModel(_Loads, _models_decoder_altup.AltUpModel):
 class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
     config: Gemma3nTextConfig
 
+class Gemma4AssistantForCausalLM(_Loads, _models_decoder_drafts.DraftModel):
+    config: Gemma4AssistantConfig
+
 class Gemma4TextModel(_Loads, _models_decoder_gemma.Gemma4Model):
     config: Gemma4TextConfig
 
-class Gemma4ForCausalLM(_Loads, _models_decoder.CausalLM):
+class Gemma4ForCausalLM(_Loads, _models_decoder_gemma.Gemma4CausalLM):
     config: Gemma4TextConfig
+
+class Gemma4UnifiedAssistantForCausalLM(_Loads, _models_decoder_drafts.DraftModel):
+    config: Gemma4UnifiedAssistantConfig
 
 class Gemma4UnifiedTextModel(_Loads, _models_decoder_gemma.Gemma4Model):
     config: Gemma4UnifiedTextConfig
 
-class Gemma4UnifiedForCausalLM(_Loads, _models_decoder.CausalLM):
+class Gemma4UnifiedForCausalLM(_Loads, _models_decoder_gemma.Gemma4CausalLM):
     config: Gemma4UnifiedTextConfig
 
 class GlmModel(_Loads, _models_decoder.Model):
@@ -8594,6 +8637,8 @@ class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 
 class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: MT5Config
+class MuseGlimmerAssistantModel(_Loads, _models_decoder_drafts.BlockModel):
+    config: MuseGlimmerAssistantConfig
 
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig

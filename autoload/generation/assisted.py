@@ -38,8 +38,67 @@ class Lookup:
                 return input_ids[:, begin : begin + count], None
         return input_ids[:, :0], None
 
-    def learn(self, accepted: int, proposed: int) -> None:
-        """Told how many of the proposed tokens were accepted."""
+    wants: dict[str, Any] = {}  # further inputs of the model that checks
+
+    def learn(self, accepted: int, proposed: int, out: Any) -> None:
+        """Told how many of the proposed tokens were accepted, and what the model made of them."""
+
+
+class Borrower:
+    """Proposes what a small model says that looks at the keys and values of the model that checks.
+
+    Args:
+        run: of the model that checks.
+        assistant: the small model.
+    """
+
+    def __init__(self, run: Run, assistant: Any):
+        if not getattr(run.model.base_model, "lends", False):
+            text = (
+                f"generate: {type(assistant).__name__} reads keys and values that {type(run.model).__name__} does not"
+            )
+            raise ArgumentError(f"{text} lend; expected a Gemma 4 text model beside it.", name="assistant_model")
+        size, width = assistant.config.backbone_hidden_size, run.model.config.get_text_config().hidden_size
+        if size != width:
+            text = f"generate: assistant_model was made for a model of hidden_size {size}, found {width}."
+            raise ArgumentError(text, name="assistant_model")
+        self.model, self.embed = assistant, run.model.get_input_embeddings()
+        self.max_length, self.samples = run.settings.max_length, run.settings.do_sample
+        self.count = assistant.generation_config.num_assistant_tokens or run.settings.num_assistant_tokens
+        self.mask = run.inputs.kwargs.get("attention_mask")
+        self.wants = dict(output_hidden_states=True, return_shared_kv_states=True)
+        self.state: Tensor | None = None  # (1, 1, width), of the last token that was checked
+        self.lent: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def propose(self, input_ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Proposed tokens (1, any); without scores where tokens are drawn, for these are not."""
+        length, state = input_ids.shape[1], self.state
+        count = min(int(self.count), self.max_length - length - 1)
+        if state is None or count <= 0:
+            return input_ids[:, :0], None
+        mask = self.mask
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(1, length - mask.shape[1])], 1)
+        position = torch.tensor([[length - 1]], device=self.model.device)
+        token, tokens, scores = input_ids[:, -1:], [], []
+        for _ in range(count):
+            embeds = torch.cat([self.embed(token), state.to(input_ids.device)], -1)
+            inputs = dict(inputs_embeds=embeds, attention_mask=mask, position_ids=position, return_dict=True)
+            out = self.model(**inputs, shared_kv_states=self.lent)
+            token, state = out.logits.argmax(-1), out.last_hidden_state
+            tokens.append(token)
+            scores.append(out.logits)
+        return torch.cat(tokens, 1), None if self.samples else torch.cat(scores, 1)
+
+    def learn(self, accepted: int, proposed: int, out: Any) -> None:
+        """Go on from the last accepted token; keys of refused ones are dropped."""
+        last = out.hidden_states[-1]
+        where, wrong = last.shape[1] - 1 - proposed + accepted, proposed - accepted
+        self.state = last[:, where : where + 1]
+        cut = {kind: k.shape[2] - wrong for kind, (k, _) in out.shared_kv_states.items()}
+        self.lent = {
+            kind: (k[:, :, : cut[kind]], v[:, :, : cut[kind]]) for kind, (k, v) in out.shared_kv_states.items()
+        }
 
 
 class Draft:
@@ -55,7 +114,9 @@ class Draft:
         own, theirs = run.model.config.get_text_config(), assistant.config.get_text_config()
         if own.vocab_size != theirs.vocab_size:
             text = f"generate: assistant_model has a vocabulary of {theirs.vocab_size}, expected {own.vocab_size}."
-            raise ArgumentError(f"{text} An assistant with another tokenizer is not supported.", name="assistant_model")
+            raise ArgumentError(
+                f"{text} Of another tokenizer: pass tokenizer and assistant_tokenizer.", name="assistant_model"
+            )
         if run.inputs.kwargs.get("inputs_embeds") is not None:
             raise ArgumentError("generate: an assistant_model needs input_ids.", name="inputs_embeds")
         self.model, self.max_length, self.cache = assistant, run.settings.max_length, None
@@ -113,7 +174,9 @@ class Draft:
         self.cache = out.past_key_values
         return out.sequences[:, length:].to(input_ids.device), torch.stack(out.scores, 1).to(input_ids.device)
 
-    def learn(self, accepted: int, proposed: int) -> None:
+    wants: dict[str, Any] = {}
+
+    def learn(self, accepted: int, proposed: int, out: Any) -> None:
         """Propose more when all was accepted, less otherwise, if the schedule says so."""
         if self.schedule in ("heuristic", "heuristic_transient"):
             self.count = self.count + 2 if accepted == proposed else max(1, self.count - 1)
@@ -121,17 +184,25 @@ class Draft:
             self.model.generation_config.num_assistant_tokens = self.count
 
 
-def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor) -> Any:
-    """The text with what follows it; (1, seq), or an output with more where it is asked for."""
+def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor, tokenizers: tuple[Any, Any]) -> Any:
+    """The text with what follows it; (1, seq), or an output with more where it is asked for.
+
+    Args:
+        run: of the model that checks.
+        input_ids: (1, seq).
+        assistant: the smaller model; None: the text itself is looked up.
+        prompt: of the call; what an encoder reads.
+        tokenizers: of the two models, where they are not the same.
+    """
     settings, record = run.settings, Record(run.settings, run.encoder_outputs)
     _check(run, input_ids)
-    source = Draft(run, assistant, prompt) if assistant is not None else Lookup(run)
+    source = _source(run, assistant, prompt, tokenizers)
     made, out = 0, None
     while True:
         drafted, draft_scores = source.propose(input_ids)
         count = drafted.shape[1]
         text = torch.cat([input_ids, drafted], 1)
-        out = _pass(run, text, input_ids, made, count, out is None)
+        out = _pass(run, text, input_ids, made, count, out is None, source.wants)
         logits = out.logits[:, -count - 1 :].to(input_ids.device, torch.float32)  # (1, count + 1, vocabulary)
         scores = _processed(run, text, logits)
         tokens = _chosen(run, scores, drafted, draft_scores)  # (1, accepted + 1)
@@ -152,12 +223,23 @@ def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor) -> Any
             run.streamer.put(tokens[0, :kept].cpu())
         if (wrong := count - (kept - 1)) > 0:
             run.cache.crop(-wrong)
-        source.learn(kept - 1, count)
+        source.learn(kept - 1, count, out)
         if stopped:
             break
     if run.streamer is not None:
         run.streamer.end()
     return record.output(input_ids, run.cache) if settings.return_dict_in_generate else input_ids
+
+
+def _source(run: Run, assistant: Any, prompt: Tensor, tokenizers: tuple[Any, Any]) -> Any:
+    """Where proposals come from."""
+    if assistant is None:
+        return Lookup(run)
+    if tokenizers[1] is not None:
+        from autoload.generation.translated import Translated
+
+        return Translated(run, assistant, *tokenizers)
+    return Borrower(run, assistant) if getattr(assistant, "borrows", False) else Draft(run, assistant, prompt)
 
 
 def _check(run: Run, input_ids: Tensor) -> None:
@@ -175,13 +257,13 @@ def _check(run: Run, input_ids: Tensor) -> None:
         raise refused("assistant_ensemble_weight", weight, "null: prompt lookup gives no scores", "generate")
 
 
-def _pass(run: Run, text: Tensor, input_ids: Tensor, made: int, count: int, first: bool) -> Any:
+def _pass(run: Run, text: Tensor, input_ids: Tensor, made: int, count: int, first: bool, wants: dict[str, Any]) -> Any:
     """One pass over the proposed tokens and the one before them; the first also over the prompt."""
     new: int | None = count + 1
     if first:
         own = run.first_length(input_ids)
         new = None if own is None else own + count
-    more = {"logits_to_keep": count + 1} if "logits_to_keep" in run.inputs.kwargs else {}
+    more = wants | {"logits_to_keep": count + 1} if "logits_to_keep" in run.inputs.kwargs else wants
     out = run.forward(text, made + count, new, first, **more)
     if run.cache is None or not getattr(run.cache, "is_croppable", True):
         raise ArgumentError(

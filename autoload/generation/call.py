@@ -50,7 +50,8 @@ def generate(
     if mode is GenerationMode.ASSISTED_GENERATION:
         from autoload.generation.assisted import assisted
 
-        return assisted(run, input_ids, call["assistant_model"], prompt)
+        tokenizers = call["tokenizer"], call["assistant_tokenizer"]
+        return assisted(run, input_ids, call["assistant_model"], prompt, tokenizers)
     from autoload.generation.beams import beam_search
 
     return beam_search(run, input_ids)
@@ -63,9 +64,10 @@ def _check_call(call: Mapping[str, Any], custom_generate: Any) -> None:
             where=custom_generate,
             auto_map=None,
         )
-    for name, allowed in (("synced_gpus", (None, False)), ("assistant_tokenizer", (None,))):
-        if call[name] not in allowed:
-            raise ArgumentError(f"generate: {name} is not supported.", name=name)
+    if call["synced_gpus"]:
+        raise ArgumentError("generate: synced_gpus is not supported.", name="synced_gpus")
+    if call["assistant_tokenizer"] is not None and call["assistant_model"] is None:
+        raise ArgumentError("generate: an assistant_tokenizer needs an assistant_model.", name="assistant_tokenizer")
 
 
 def _start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,13 +18,17 @@ from autoload.layers.rope import Rotary
 from autoload.model import Variant, resized
 from autoload.models import decoder
 from autoload.models.decoder import Spec, head_dim, hidden_act, norm_eps
+from autoload.outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 
 def kv_roles(config: Any) -> list[str]:
-    """Whether each layer has keys and values of its "own", "lends" them too, or "borrows" an earlier layer's."""
+    """Whether each layer has keys and values of its "own", "lends" them too, or "borrows" an earlier layer's.
+
+    Draft models borrow those of a large model, so some layers lend even where all have their own.
+    """
     kinds, first = config.layer_types, config.num_hidden_layers - config.num_kv_shared_layers
-    if first == config.num_hidden_layers:
-        return ["own"] * config.num_hidden_layers
+    if first == 0:  # a draft model: the caller lends
+        return ["borrows"] * config.num_hidden_layers
     lenders = {kind: i for i, kind in enumerate(kinds[: max(first, 0)])}  # the last of each kind
     if lenders.keys() != set(kinds):
         expected = "few enough that each kind of layer is also among the layers before them"
@@ -112,7 +117,10 @@ class LayerInputModel(decoder.Model):
         super().set_input_embeddings(value)
 
     def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
-        extra: dict[str, Any] = {"lent": {}}
+        extra: dict[str, Any] = {"lent": dict(kwargs.get("shared_kv_states") or {})}
+        if getattr(self.config, "num_kv_shared_layers", 0) == self.config.num_hidden_layers and not extra["lent"]:
+            text = "forward: all layers borrow keys and values. Pass shared_kv_states, those of the model that lends."
+            raise ArgumentError(text, name="shared_kv_states")
         if self.small:
             extra["inputs"] = self.layer_inputs(input_ids, embeds, kwargs.get("per_layer_inputs"))
         return extra
@@ -252,11 +260,42 @@ def rotary_by_kind(config: Any, interleaved: bool = False) -> nn.ModuleDict:
     return nn.ModuleDict(tables)
 
 
+@dataclass
+class LendingOutput(BaseModelOutputWithPast):
+    """`shared_kv_states`: keys and values by kind of layer, (batch, heads, keys, dim) each."""
+
+    shared_kv_states: Any = None
+
+
+@dataclass
+class LendingCausalLMOutput(CausalLMOutputWithPast):
+    """The same, beside scores."""
+
+    shared_kv_states: Any = None
+
+
 class Gemma4Model(LayerInputModel):
     """Heads may have another size in each kind of layer."""
 
+    lends = True  # keys and values, to a draft model
+
     def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
         return rotary_by_kind(config)
+
+    def result(self, out: Any, context: Context, return_shared_kv_states: bool | None = None, **kwargs: Any) -> Any:
+        if not return_shared_kv_states:
+            return out
+        parts = (out.last_hidden_state, out.past_key_values, out.hidden_states, out.attentions)
+        return LendingOutput(*parts, context.extra["lent"])
+
+
+class Gemma4CausalLM(decoder.CausalLM):
+    """Hands on what is lent to a draft model: `return_shared_kv_states=True` asks for it."""
+
+    def output(self, loss: Tensor | None, logits: Tensor, out: Any) -> Any:
+        parts = (loss, logits, out.past_key_values, out.hidden_states, out.attentions)
+        lent = out.get("shared_kv_states")
+        return super().output(loss, logits, out) if lent is None else LendingCausalLMOutput(*parts, lent)
 
 
 def gemma4(c: Any) -> Spec:
@@ -279,8 +318,9 @@ def gemma4(c: Any) -> Spec:
 
 # The text part of a file that holds the whole model.
 PART = (Prefix("model.language_model.", "model.", saved=False),)
+HEADS = {"Model": Gemma4Model, "CausalLM": Gemma4CausalLM}
 VARIANTS = {
-    "gemma4_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
-    "gemma4_unified_text": Variant(gemma4, heads={"Model": Gemma4Model}, keys=PART, ignores=borrowed),
+    "gemma4_text": Variant(gemma4, heads=HEADS, keys=PART, ignores=borrowed),
+    "gemma4_unified_text": Variant(gemma4, heads=HEADS, keys=PART, ignores=borrowed),
 }
 TASKS = decoder.TASKS

@@ -95,6 +95,8 @@ def test_every_type(case: Any, settings: str) -> None:
         pytest.skip(f"the reference fails: {FAILS[str(case)]}")
     if case.model_type == "reformer" and settings != "greedy":
         pytest.skip(f"the reference differs: {REFORMER}")
+    if "tokens" in case.skip:
+        pytest.skip(case.skip["tokens"])
     padded, fields = EVERYWHERE[settings]
     theirs, ours = both(case, padded, fields | ({"use_cache": False} if str(case) in UNCACHED else {}))
     assert ours.tolist() == theirs.tolist()

@@ -33,7 +33,8 @@ class Case:
     tasks: tuple[str, ...] = ()  # to compare; none named: all
     # Further inputs, or others, from the token ids; None takes an input away.
     inputs: Callable[[Tensor], Mapping[str, Any]] | None = None
-    tables: Mapping[str, int] = field(default_factory=dict)  # buffers of whole numbers: how many there are to draw from
+    mend: Callable[[], None] | None = None  # what the reference needs before it can build the type at all
+    tables: Mapping[str, int] = field(default_factory=dict)  # buffers of numbers below these; a list of all is shuffled
     image: tuple[int, ...] = ()  # channels, height and width, for a type that reads images and no tokens
     sound: tuple[int, ...] = ()  # shape of one recording, for models that hear: (samples,) or (frames, bins)
 
@@ -71,12 +72,14 @@ def reference_model(case: Case, task: str) -> Any:
     """A tiny reference model in which every parameter and saved buffer was moved away from its initial value."""
     from transformers import CONFIG_MAPPING
 
+    if case.mend is not None:
+        case.mend()
     fields = dict(case.config)
     if task in (*SPANS, "MultipleChoice"):
         fields["num_labels"] = 2
     else:
         fields.setdefault("num_labels", LABELS)
-    if task == "CausalLM" and hasattr(CONFIG_MAPPING[case.model_type](), "is_decoder"):
+    if task == "CausalLM" and hasattr(CONFIG_MAPPING[case.model_type](**fields), "is_decoder"):
         fields.setdefault("is_decoder", True)  # an encoder predicts the next token only when it looks backwards
     config = CONFIG_MAPPING[case.model_type](**fields)
     torch.manual_seed(1)
@@ -98,7 +101,9 @@ def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> 
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
             elif (count := (tables or {}).get(name.rpartition(".")[2])) is not None:
-                buffer.copy_(torch.randint(0, count, buffer.shape, generator=generator))
+                mixed = torch.randperm(count, generator=generator)
+                drawn = torch.randint(0, count, buffer.shape, generator=generator)
+                buffer.copy_(mixed if buffer.shape == mixed.shape else drawn)
     model.tie_weights()
 
 

@@ -16,7 +16,9 @@ from tests.parity.cases import all_cases
 from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_model
 
 CASES = [
-    case for case in all_cases() if "output_router_logits" in autoload.AutoConfig.for_model(case.model_type).to_dict()
+    case
+    for case in all_cases()
+    if "output_router_logits" in registry.config_class(case.model_type)(**case.config).to_dict()
 ]
 MIXTRAL = [case for case in CASES if case.model_type == "mixtral"]
 

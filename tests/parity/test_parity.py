@@ -96,13 +96,18 @@ def test_class_names(model_type: str) -> None:
         assert getattr(autoload, ours.__name__) is ours
 
 
+# Fields without which the reference makes no configuration: its defaults contradict each other.
+NEEDED = {"gemma4_assistant": dict(text_config=dict(hidden_size_per_layer_input=0, vocab_size_per_layer_input=0))}
+
+
 @pytest.mark.parametrize("model_type", sorted(registry.MODELS))
 def test_configuration(model_type: str) -> None:
     """Default fields, and a file that the reference wrote, give the reference's fields."""
     from transformers import CONFIG_MAPPING
 
-    theirs = CONFIG_MAPPING[model_type]()
-    ours = autoload.AutoConfig.for_model(model_type)
+    fields = NEEDED.get(model_type, {})
+    theirs = CONFIG_MAPPING[model_type](**fields)
+    ours = autoload.AutoConfig.for_model(model_type, **fields)
     assert type(ours).__name__ == type(theirs).__name__
     assert ours.to_dict() == json.loads(json.dumps(theirs.to_dict()), object_hook=_label_numbers)
     assert json.loads(ours.to_json_string()) == json.loads(theirs.to_json_string())
@@ -297,7 +302,7 @@ def test_half_precision(case: Case, task: str, loaded: Any) -> None:
     inputs = inputs_for(case, task)
     with torch.no_grad():
         exact = theirs(**inputs)[0]
-        inputs = {name: x.bfloat16() if _is_float(x) else x for name, x in inputs.items()}
+        inputs = {name: _rounded(x) for name, x in inputs.items()}
         rounded = theirs.to(torch.bfloat16)(**inputs)[0].float()
         found = ours.to(torch.bfloat16)(**inputs)[0].float()
     allowed = (rounded - exact).abs()
@@ -305,5 +310,9 @@ def test_half_precision(case: Case, task: str, loaded: Any) -> None:
     assert (found - exact).abs().mean() <= 1.25 * allowed.mean()
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
+def _rounded(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {key: _rounded(value) for key, value in x.items()}
+    if isinstance(x, tuple):
+        return tuple(map(_rounded, x))
+    return x.bfloat16() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
