@@ -460,10 +460,25 @@ def load_model(
     if getattr(model, "can_generate", lambda: False)() and files is not None:
         _generation_config(model, generation_config, files)
     model.eval()
+    if files is not None and hasattr(model, "read_further"):
+        model.read_further(files)
     if recipe is not None:
         quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)
     return (model, report.as_dict()) if output_loading_info else model
+
+
+def load_part(files: Files, stem: str, use_safetensors: bool | None = None) -> dict[str, torch.Tensor]:
+    """Tensors that a model keeps in a file of their own, `stem` + .safetensors or .bin.
+
+    Raises:
+        MissingFile: there is none.
+        CorruptCheckpoint: it is damaged.
+    """
+    from autoload import loading
+
+    weights = loading.find_part(files, stem, use_safetensors)
+    return {name: weights.read(name) for name in weights.entries}
 
 
 def _configuration(

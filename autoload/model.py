@@ -242,11 +242,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()
         if head is not None:
-            new = nn.Linear(head.in_features, count, head.bias is not None, head.weight.device, head.weight.dtype)
-            _resize_rows(new.weight, head.weight, mean_resizing, std)
-            if head.bias is not None:
-                _resize_rows(new.bias, head.bias, True, std)
-            self.set_output_embeddings(new)
+            self.set_output_embeddings(resized_head(head, count, mean_resizing, std))
         self.after_resize(count)
         self.config.get_text_config().vocab_size = count
         self.tie_weights()
@@ -427,6 +423,15 @@ def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
     table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
     _resize_rows(table.weight, old.weight, mean, std)
     return table
+
+
+def resized_head(old: Any, count: int, mean: bool = True, std: float = 0.02) -> nn.Linear:
+    """A layer that scores `count` tokens, with the scores of the old one."""
+    new = nn.Linear(old.in_features, count, old.bias is not None, old.weight.device, old.weight.dtype)
+    _resize_rows(new.weight, old.weight, mean, std)
+    if old.bias is not None:
+        _resize_rows(new.bias, old.bias, True, std)
+    return new
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

@@ -42,7 +42,8 @@ class Head(EncoderDecoder, heads.Head):
     output_class: ClassVar[Any]
 
     def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
-        return kind(**own, **{name: value for name, value in out.items() if name != "last_hidden_state"})
+        fields = kind.__dataclass_fields__
+        return kind(**own, **{name: value for name, value in out.items() if name in fields})
 
 
 class LM(Head):
@@ -109,9 +110,13 @@ class LM(Head):
             *(past_key_values, inputs_embeds, decoder_inputs_embeds, use_cache),
             **kwargs,
         )
+        return finish(self.result(out, labels, kwargs), return_dict, self.config)
+
+    def result(self, out: Any, labels: Tensor | None, inputs: dict[str, Any]) -> Any:
+        """Scores and loss, from the states of both sides and the type's further inputs."""
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else self.loss(logits, labels, kwargs)
-        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
+        loss = None if labels is None else self.loss(logits, labels, inputs)
+        return self.hand_on(self.output_class, out, loss=loss, logits=logits)
 
 
 class BiasedLM(LM):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_the_reference_where_it_runs_the_chosen_ones(
     """It gives the first choice to expert 1 and the second to expert 0: where routers choose these, both agree."""
     from transformers.models.nllb_moe import modeling_nllb_moe
 
-    ours, theirs = load_ours(CASE, "Model", tmp_path), reference_model(CASE, "Model")
+    ours, theirs = load_ours(CASE, "Model", tmp_path), copy.deepcopy(reference_model(CASE, "Model"))
     monkeypatch.setattr(modeling_nllb_moe.NllbMoeExperts, "forward", nllb_moe_with_its_experts)
     inputs = inputs_for(CASE, "Model")
     with torch.no_grad():
@@ -52,9 +53,7 @@ def test_the_reference_where_it_runs_the_chosen_ones(
         for model in (ours, theirs):
             for module in model.modules():
                 if hasattr(module, "classifier"):
-                    monkeypatch.setattr(
-                        module.classifier, "bias", torch.nn.Parameter(torch.tensor([17.0, 20, 0, 0, 0]))
-                    )
+                    module.classifier.bias.copy_(torch.tensor([17.0, 20, 0, 0, 0]))
         assert_close(ours(**inputs)[0], theirs(**inputs)[0], CASE.tolerance, "states")
 
 
@@ -106,4 +105,10 @@ def test_training_leaves_outputs_out() -> None:
     with torch.no_grad():
         trained, steady = layer.train()(x, context)[0], layer.eval()(x, context)[0]
     assert 2 < len(trained.unique(dim=0)) <= 4  # both, either, none
+    layer.router.room = 7
+    with torch.no_grad():
+        for _ in range(2):  # evaluation leaves no trace
+            shares = layer.train().router(x[0], None)[0]
+            assert (shares > 0).sum(0).max() == 7
+            layer.eval()(x, context)
     assert torch.allclose(trained.mean(0), steady[0], atol=0.02)

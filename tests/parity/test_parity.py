@@ -12,6 +12,7 @@ import torch
 
 import autoload
 from autoload import registry
+from tests.parity import deviations
 from tests.parity.cases import all_cases
 from tests.parity.harness import (
     Case,
@@ -63,6 +64,12 @@ def test_every_type_has_a_case(model_type: str) -> None:
     family = registry.MODELS[model_type].family
     found = any(case.model_type == model_type for case in CASES)
     assert found, f"add a Case for {model_type!r} to tests/parity/cases/{family}.py"
+
+
+def test_deviations_are_listed() -> None:
+    assert deviations.TABLE.read_text(encoding="utf-8") == deviations.table(), "run python -m tests.tools"
+    for *_, name in deviations.ON_PURPOSE:
+        assert deviations.TABLE.with_name(name).exists(), name
 
 
 # Tasks of a type that are not here yet.
@@ -176,11 +183,14 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
         pytest.skip("images are never padded")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
-    mask = torch.ones_like(inputs["input_ids"])
-    for row, count in enumerate((0, 3, 5)):
+    main = next(iter(inputs))
+    mask = torch.ones(inputs[main].shape[:2], dtype=torch.long)
+    for row, count in enumerate((0, 3, 5) if main == "input_ids" else (0, mask.shape[1] // 5, mask.shape[1] // 3)):
         where = slice(None, count) if side == "left" else slice(mask.shape[-1] - count, None)
         mask[row, where] = 0
-    inputs["input_ids"] = inputs["input_ids"].masked_fill(mask == 0, getattr(theirs.config, "pad_token_id", None) or 0)
+    filler = (getattr(theirs.config, "pad_token_id", None) or 0) if main == "input_ids" else 0
+    hidden = (mask == 0).view(*mask.shape, *[1] * (inputs[main].dim() - 2))
+    inputs[main] = inputs[main].masked_fill(hidden, filler)
     with torch.no_grad():
         expected = theirs(**inputs, attention_mask=mask)
         found = ours(**inputs, attention_mask=mask)
