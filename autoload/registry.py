@@ -336,7 +336,6 @@ SUFFIXES = {
     "Backbone": "Backbone",
     "AudioClassification": "ForSequenceClassification",
     "AudioXVector": "ForXVector",
-    "Model": "Model",
     "Seq2SeqLM": "ForConditionalGeneration",
     "TextEncoding": "EncoderModel",
 }
