@@ -167,6 +167,16 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
 
 @dataclass
+class MoEModelOutput(ModelOutput):
+    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+
+
 class BaseModelOutputWithAttentionMask(ModelOutput):
     """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
 

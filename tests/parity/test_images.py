@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import autoload
 from autoload.errors import ArgumentError, ConfigError
-from tests.parity.cases.bridgetower import TEXT, TOWERS
-from tests.parity.cases.layoutlmv2 import PAGE, TOWER
+from tests.parity.cases.bridgetower import TEXT, TOWERS, picture
+from tests.parity.cases.layoutlmv2 import PAGE, TOWER, page
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
 from tests.parity.cases.resnet import TINY as RESNET
 from tests.parity.cases.tvp import SMALL, TVP, film
@@ -21,6 +21,7 @@ from tests.parity.harness import Case, assert_close, load_ours, perturb
 
 
 def fresh(model_type: str, task: str = "AutoModel", **fields: Any) -> Any:
+    torch.manual_seed(0)
     config = autoload.AutoConfig.for_model(model_type, **fields)
     return getattr(autoload, task).from_config(config).eval()
 
@@ -331,3 +332,44 @@ def test_films_that_do_not_fit() -> None:
     for field, value in (("visual_prompter_type", "none"), ("visual_prompter_apply", "x"), ("visual_prompt_size", 25)):
         with pytest.raises(ConfigError, match=field):
             fresh("tvp", **TVP | {field: value})
+
+
+WORDS = {"input_ids": torch.arange(24).reshape(2, 12) + 5}
+STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+@pytest.mark.parametrize(
+    "model_type,fields,given",
+    [
+        ("vit", VIT, {"pixel_values": torch.linspace(-1, 1, 576).reshape(2, 2, 12, 12)}),
+        ("bridgetower", TOWERS | dict(text_config=TEXT | STILL), WORDS | picture(WORDS["input_ids"])),
+        ("tvp", TVP | STILL, film(torch.arange(12)[None] + 5)),
+        ("layoutlmv2", PAGE | STILL, WORDS | page(WORDS["input_ids"])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_gradients_of_what_is_computed_again(model_type: str, fields: Any, given: Any) -> None:
+    model, found = fresh(model_type, **fields).train(), []
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # each pass would move its statistics
+            module.eval()
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.zero_grad()
+        model(**given)[0].square().mean().backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        assert torch.allclose(found[1][name], gradient, rtol=1e-4, atol=1e-8), name
+
+
+def test_traced_whole() -> None:
+    """A page with images goes through `torch.compile` and `torch.export` in one graph."""
+    model, given = fresh("modernvbert", **MODERN), inputs()
+    with torch.no_grad():
+        expected = model(**given).last_hidden_state
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(**given).last_hidden_state
+        exported = torch.export.export(model, (), given).module()(**given).last_hidden_state
+    assert_close(compiled, expected, 1e-5, "compiled")
+    assert_close(exported, expected, 1e-5, "exported")
