@@ -205,6 +205,8 @@ MODELS: dict[str, Row] = {
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "openai_privacy_filter": Row("two_way", "OpenAIPrivacyFilter", "Model TokenClassification"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "parakeet_ctc": Row("parakeet", "Parakeet", "Model=CTC CTC", "ParakeetCTC"),
+    "parakeet_encoder": Row("parakeet", "ParakeetEncoder", "Model"),
     "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
     "pegasus_x": Row("pegasus_x", "PegasusX", SEQ2SEQ),
     "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
@@ -287,6 +289,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("parakeet_encoder", "Model"): "ParakeetEncoder",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
@@ -531,7 +534,7 @@ def _built_in(model_type: str, task: str) -> type:
                 **variant.members,
             }
             headless = ("Model", *CHOICES.get((model_type, "Model"), ()))
-            if task not in headless and "Model" in tasks_of(model_type):
+            if task not in headless and tasks_of(model_type).get("Model") == "Model":
                 members["base_class"] = _built_in(model_type, "Model")
             _classes[key] = type(name, (head,), members)
         return _classes[key]
