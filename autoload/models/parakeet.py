@@ -123,8 +123,9 @@ class Block(nn.Module):
         super().__init__()
         self.feed_forward1, self.feed_forward2 = FeedForward(config), FeedForward(config)
         self.self_attn, self.conv = Attention(config), Convolution(config)
-        for name in ("feed_forward1", "self_att", "conv", "feed_forward2", "out"):
-            self.add_module(f"norm_{name}", nn.LayerNorm(config.hidden_size))
+        size = config.hidden_size
+        self.norm_feed_forward1, self.norm_feed_forward2 = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.norm_self_att, self.norm_conv, self.norm_out = nn.LayerNorm(size), nn.LayerNorm(size), nn.LayerNorm(size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))

@@ -34,6 +34,8 @@ class Blocks(Spec):
 class Rotations(nn.Module):
     """cos and sin for rotary positions, from frequencies that a checkpoint may hold."""
 
+    inv_freq: Tensor
+
     def __init__(self, config: Any, saved: bool):
         super().__init__()
         self.base, self.dim = config.rotary_embedding_base, config.hidden_size // config.num_attention_heads
