@@ -13,6 +13,32 @@ REFERENCE_VERSION = "5.23.0"  # the release of transformers whose files and beha
 _HOME: dict[str, str] = {
     **dict.fromkeys(("AutoConfig",), "autoload.auto"),
     **dict.fromkeys(("AutoTokenizer",), "autoload.text.auto"),
+    **dict.fromkeys(("AutoFeatureExtractor",), "autoload.audio.auto"),
+    **dict.fromkeys(("BatchFeature",), "autoload.audio.batch"),
+    **dict.fromkeys(("SequenceFeatureExtractor",), "autoload.audio.extractor"),
+    **dict.fromkeys(
+        (
+            "ASTFeatureExtractor",
+            "SeamlessM4TFeatureExtractor",
+            "Speech2TextFeatureExtractor",
+        ),
+        "autoload.audio.kaldi",
+    ),
+    **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
+    **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
+    **dict.fromkeys(
+        (
+            "AutoProcessor",
+            "ClapProcessor",
+            "ProcessorMixin",
+            "Speech2TextProcessor",
+            "Wav2Vec2BertProcessor",
+            "Wav2Vec2Processor",
+            "WhisperProcessor",
+        ),
+        "autoload.processing",
+    ),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),
@@ -82,6 +108,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.generation.stopping",
     ),
+    **dict.fromkeys(("WhisperTimeStampLogitsProcessor",), "autoload.generation.speech_rules"),
     **dict.fromkeys(("StopStringCriteria",), "autoload.generation.stop_strings"),
     **dict.fromkeys(
         ("AsyncTextIteratorStreamer", "BaseStreamer", "TextIteratorStreamer", "TextStreamer"),

@@ -6,6 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from typing_extensions import Self
 
+from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from autoload.audio.batch import BatchFeature as BatchFeature
+from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
+from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
+from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
+from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
+from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
@@ -30,6 +40,7 @@ from autoload.generation.processors import RepetitionPenaltyLogitsProcessor as R
 from autoload.generation.processors import SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor
 from autoload.generation.processors import SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor
 from autoload.generation.processors import SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor
+from autoload.generation.speech_rules import WhisperTimeStampLogitsProcessor as WhisperTimeStampLogitsProcessor
 from autoload.generation.stop_strings import StopStringCriteria as StopStringCriteria
 from autoload.generation.stopping import ConfidenceCriteria as ConfidenceCriteria
 from autoload.generation.stopping import EosTokenCriteria as EosTokenCriteria
@@ -69,6 +80,13 @@ from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredict
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.processing import AutoProcessor as AutoProcessor
+from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import ProcessorMixin as ProcessorMixin
+from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
+from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
+from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
+from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
@@ -85,7 +103,9 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
+from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
 from autoload.models import decoder as _models_decoder
@@ -113,19 +133,23 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
 from autoload.models import layoutlm as _models_layoutlm
+from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
 from autoload.models import led as _models_led
 from autoload.models import lilt as _models_lilt
 from autoload.models import longformer as _models_longformer
+from autoload.models import longt5 as _models_longt5
 from autoload.models import luke as _models_luke
 from autoload.models import lxmert as _models_lxmert
 from autoload.models import mla as _models_mla
+from autoload.models import mla_compressed as _models_mla_compressed
 from autoload.models import mla_indexed as _models_mla_indexed
 from autoload.models import mla_lent as _models_mla_lent
 from autoload.models import mla_shortcut as _models_mla_shortcut
 from autoload.models import mla_streams as _models_mla_streams
 from autoload.models import mobilebert as _models_mobilebert
 from autoload.models import modernbert as _models_modernbert
+from autoload.models import modernvbert as _models_modernvbert
 from autoload.models import moe as _models_moe
 from autoload.models import moe_attention as _models_moe_attention
 from autoload.models import moe_blocks as _models_moe_blocks
@@ -138,21 +162,32 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
+from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import parakeet as _models_parakeet
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import pix2struct as _models_pix2struct
+from autoload.models import pop2piano as _models_pop2piano
+from autoload.models import prophetnet as _models_prophetnet
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
+from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
 from autoload.models import splinter as _models_splinter
+from autoload.models import switch_transformers as _models_switch_transformers
+from autoload.models import t5 as _models_t5
+from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
+from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
+from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
+from autoload.models import vit as _models_vit
 from autoload.models import wav2vec2 as _models_wav2vec2
 from autoload.models import wav2vec2_adapters as _models_wav2vec2_adapters
 from autoload.models import wav2vec2_conformer as _models_wav2vec2_conformer
@@ -160,6 +195,7 @@ from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
 from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
 from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
 from autoload.models import wavlm as _models_wavlm
+from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
 from autoload.models import xmod as _models_xmod
@@ -1113,6 +1149,21 @@ class BloomConfig(PreTrainedConfig):
     num_hidden_layers: int
     num_attention_heads: int
 
+class BridgeTowerConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    share_cross_modal_transformer_layers: bool
+    hidden_act: str
+    hidden_size: int
+    share_link_tower_layers: bool
+    link_tower_type: str
+    num_attention_heads: int
+    num_hidden_layers: int
+    tie_word_embeddings: bool
+    init_layernorm_from_vision_encoder: bool
+    text_config: Any
+    vision_config: Any
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1176,6 +1227,21 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class CLIPVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    projection_dim: int
+    hidden_act: str
+    layer_norm_eps: float
+    initializer_range: float
+    initializer_factor: float
 
 class CodeGenConfig(PreTrainedConfig):
     vocab_size: int
@@ -1307,6 +1373,11 @@ class CohereCompassTextConfig(PreTrainedConfig):
     sliding_window: int
     layer_types: Any
     pooling: Any
+
+class ColModernVBertConfig(PreTrainedConfig):
+    vlm_config: Any
+    embedding_dim: int
+    initializer_range: float
 
 class ConvBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -1711,6 +1782,57 @@ class DeepseekV32Config(PreTrainedConfig):
     layer_types: Any
     num_local_experts: int
 
+class DeepseekV4Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    moe_intermediate_size: int
+    head_dim: int
+    q_lora_rank: int
+    num_experts_per_tok: int
+    n_routed_experts: int
+    n_shared_experts: int
+    scoring_func: str
+    norm_topk_prob: bool
+    routed_scaling_factor: float
+    rope_theta: float
+    layer_types: Any
+    compress_rates: Any
+    compress_rope_theta: float
+    hc_mult: int
+    hc_sinkhorn_iters: int
+    hc_eps: float
+    mlp_layer_types: Any
+    swiglu_limit: float
+    sliding_window: int
+    o_groups: int
+    o_lora_rank: int
+    index_n_heads: int
+    index_head_dim: int
+    index_topk: int
+    num_nextn_predict_layers: int
+    output_router_logits: bool
+    router_aux_loss_coef: float
+    router_jitter_noise: float
+    partial_rotary_factor: Any
+    attention_bias: bool
+    mlp_bias: bool
+    num_local_experts: int
+    intermediate_size: int
+
 class DiffLlamaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1818,6 +1940,52 @@ class Dots1Config(PreTrainedConfig):
     max_window_layers: int
     layer_types: Any
     num_local_experts: Any
+
+class Dots3NoteTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    layer_types: Any
+    sliding_window: Any
+    shared_experts_intermediate_size: int
+    rope_theta: Any
+    rope_scaling: Any
+    num_local_experts: int
 
 class DPRConfig(PreTrainedConfig):
     vocab_size: int
@@ -3606,6 +3774,35 @@ class LayoutLMConfig(PreTrainedConfig):
     use_cache: bool
     max_2d_position_embeddings: int
 
+class LayoutLMv2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int
+    max_2d_position_embeddings: int
+    max_rel_pos: int
+    rel_pos_bins: int
+    fast_qkv: bool
+    max_rel_2d_pos: int
+    rel_2d_pos_bins: int
+    convert_sync_batchnorm: bool
+    image_feature_pool_shape: Any
+    coordinate_size: int
+    shape_size: int
+    has_relative_attention_bias: bool
+    has_spatial_attention_bias: bool
+    has_visual_segment_embedding: bool
+    detectron2_config_args: Any
+
 class LayoutLMv3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -3808,6 +4005,38 @@ class LongformerConfig(PreTrainedConfig):
     attention_window: int
     sep_token_id: int
     onnx_export: bool
+
+class LongT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    local_radius: int
+    global_block_size: int
+    encoder_attention_type: str
+    bos_token_id: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class LukeConfig(PreTrainedConfig):
     vocab_size: int
@@ -4398,6 +4627,18 @@ class ModernBertDecoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     use_cache: bool
 
+class ModernVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    classifier_bias: bool
+    tie_word_embeddings: bool
+
 class Molmo2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -4489,6 +4730,36 @@ class MraConfig(PreTrainedConfig):
     initial_prior_first_n_blocks: int
     initial_prior_diagonal_n_blocks: int
     add_cross_attention: bool
+
+class MT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    bos_token_id: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class MuseGlimmerTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -4657,6 +4928,50 @@ class NeoMMEConfig(PreTrainedConfig):
     document_token_id: int
     image_token_id: int
     tie_word_embeddings: bool
+
+class NllbMoeConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_encoder_decoder: bool
+    decoder_start_token_id: int
+    tie_word_embeddings: bool
+    router_bias: bool
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    num_experts: int
+    expert_capacity: int
+    encoder_sparse_step: int
+    decoder_sparse_step: int
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    second_expert_policy: str
+    normalize_router_prob_before_dropping: bool
+    batch_prioritized_routing: bool
+    moe_eval_capacity_token_fraction: float
+    moe_token_dropout: float
+    output_router_logits: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class NomicBertConfig(PreTrainedConfig):
     vocab_size: int
@@ -5086,6 +5401,15 @@ class PhimoeConfig(PreTrainedConfig):
     input_jitter_noise: float
     lm_head_bias: bool
 
+class Pix2StructConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    initializer_factor: float
+    initializer_range: float
+    is_vqa: bool
+    tie_word_embeddings: bool
+    is_encoder_decoder: bool
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -5117,6 +5441,65 @@ class PLBartConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
     initializer_range: float
+
+class Pop2PianoConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: str
+    is_gated_act: Any
+    composer_vocab_size: int
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class ProphetNetConfig(PreTrainedConfig):
+    activation_dropout: float
+    activation_function: str
+    vocab_size: int
+    hidden_size: int
+    encoder_ffn_dim: int
+    num_encoder_layers: int
+    num_encoder_attention_heads: int
+    decoder_ffn_dim: int
+    num_decoder_layers: int
+    num_decoder_attention_heads: int
+    attention_dropout: float
+    dropout: float
+    max_position_embeddings: int
+    init_std: float
+    is_encoder_decoder: bool
+    add_cross_attention: bool
+    decoder_start_token_id: int
+    ngram: int
+    num_buckets: int
+    relative_max_distance: int
+    disable_ngram_loss: bool
+    eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    num_attention_heads: int
 
 class Qwen2Config(PreTrainedConfig):
     vocab_size: int
@@ -5381,6 +5764,18 @@ class RemBertConfig(PreTrainedConfig):
     output_embedding_size: int
     classifier_dropout_prob: float
 
+class ResNetConfig(PreTrainedConfig):
+    num_channels: int
+    embedding_size: int
+    hidden_sizes: Any
+    depths: Any
+    layer_type: str
+    hidden_act: str
+    downsample_in_first_stage: bool
+    downsample_in_bottleneck: bool
+    out_features: Any
+    out_indices: Any
+
 class RobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5539,6 +5934,19 @@ class SEWConfig(PreTrainedConfig):
     eos_token_id: int
     squeeze_factor: int
 
+class SiglipVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    attention_dropout: float
+    hidden_act: str
+    layer_norm_eps: float
+    vision_use_head: bool
+
 class SmolLM3Config(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5684,6 +6092,88 @@ class Starcoder2Config(PreTrainedConfig):
     embedding_dropout: float
     use_bias: bool
 
+class SwitchTransformersConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    expert_capacity: int
+    num_layers: int
+    num_sparse_encoder_layers: int
+    num_decoder_layers: int
+    num_sparse_decoder_layers: int
+    num_heads: int
+    num_experts: int
+    router_bias: bool
+    router_jitter_noise: float
+    router_dtype: str
+    router_ignore_padding_tokens: bool
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    router_z_loss_coef: float
+    router_aux_loss_coef: float
+    initializer_factor: float
+    dense_act_fn: str
+    is_encoder_decoder: bool
+    add_router_probs: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    encoder_sparse_step: Any
+    decoder_sparse_step: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+class T5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
+
+class T5GemmaConfig(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    classifier_dropout_rate: float
+    attention_dropout: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    initializer_range: Any
+    bos_token_id: Any
+    pad_token_id: Any
+    eos_token_id: Any
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5756,6 +6246,63 @@ class TrOCRConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class TvpConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    backbone_config: Any
+    distance_loss_weight: float
+    duration_loss_weight: float
+    visual_prompter_type: str
+    visual_prompter_apply: str
+    visual_prompt_size: int
+    max_img_size: int
+    num_frames: int
+    max_grid_col_position_embeddings: int
+    max_grid_row_position_embeddings: int
+
+class UdopConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    relative_bias_args: Any
+    max_2d_position_embeddings: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    add_cross_attention: bool
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5782,6 +6329,46 @@ class UltrabertConfig(PreTrainedConfig):
     layer_types: Any
     prediction_head_size: int
     classifier_dropout: float
+
+class UltraVBertConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    image_token_id: int
+    pixel_shuffle_factor: int
+    initializer_range: float
+    initializer_cutoff_factor: float
+    classifier_pooling: str
+    classifier_dropout: float
+    tie_word_embeddings: bool
+
+class UMT5Config(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    classifier_dropout: float
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    decoder_start_token_id: int
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    head_dim: int
 
 class UniSpeechConfig(PreTrainedConfig):
     vocab_size: int
@@ -5953,6 +6540,24 @@ class VisualBertConfig(PreTrainedConfig):
     visual_embedding_dim: int
     bypass_transformer: bool
     special_visual_initialize: bool
+
+class ViTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    qkv_bias: bool
+    encoder_stride: int
+    pooler_output_size: Any
+    pooler_act: str
 
 class VoxtralRealtimeTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -6196,6 +6801,50 @@ class WavLMConfig(PreTrainedConfig):
     max_bucket_distance: int
     do_stable_layer_norm: bool
     num_ctc_classes: int
+
+class WhisperConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    num_mel_bins: int
+    encoder_layers: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_attention_heads: int
+    decoder_ffn_dim: int
+    encoder_ffn_dim: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    decoder_start_token_id: int
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    scale_embedding: bool
+    max_source_positions: int
+    max_target_positions: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    suppress_tokens: Any
+    begin_suppress_tokens: Any
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    median_filter_width: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
 
 class XGLMConfig(PreTrainedConfig):
     use_cache: bool
@@ -6653,6 +7302,9 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
 
+class BridgeTowerModel(_Loads, _models_bridgetower.Model):
+    config: BridgeTowerConfig
+
 class BrosModel(_Loads, _models_layoutlm.BrosModel):
     config: BrosConfig
 
@@ -6695,6 +7347,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
 
+class CLIPVisionModel(_Loads, _models_clip.ClipTower):
+    config: CLIPVisionConfig
+
 class CodeGenModel(_Loads, _models_gpt_rotary.GPTJModel):
     config: CodeGenConfig
 
@@ -6727,6 +7382,9 @@ class CohereCompassForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class CohereCompassTextForSequenceClassification(_Loads, _models_decoder_mrope.CompassClassification):
     config: CohereCompassTextConfig
+
+class ColModernVBertForRetrieval(_Loads, _models_modernvbert.Retrieval):
+    config: ColModernVBertConfig
 
 class ConvBertModel(_Loads, _models_bert.ProjectedModel):
     config: ConvBertConfig
@@ -6875,6 +7533,12 @@ class DeepseekV32Model(_Loads, _models_mla_indexed.IndexedModel):
 class DeepseekV32ForCausalLM(_Loads, _models_moe.CausalLM):
     config: DeepseekV32Config
 
+class DeepseekV4Model(_Loads, _models_mla_compressed.CompressedModel):
+    config: DeepseekV4Config
+
+class DeepseekV4ForCausalLM(_Loads, _models_moe.CausalLM):
+    config: DeepseekV4Config
+
 class DiffLlamaModel(_Loads, _models_decoder.Model):
     config: DiffLlamaConfig
 
@@ -6922,6 +7586,12 @@ class Dots1Model(_Loads, _models_moe.Model):
 
 class Dots1ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Dots1Config
+
+class Dots3NoteTextModel(_Loads, _models_mla_indexed.Dots3Model):
+    config: Dots3NoteTextConfig
+
+class Dots3NoteForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Dots3NoteTextConfig
 
 class DPRQuestionEncoder(_Loads, _models_bert_kin.DPRQuestionEncoder):
     config: DPRConfig
@@ -7535,6 +8205,18 @@ class LayoutLMForTokenClassification(_Loads, _heads.TokenClassification):
 class LayoutLMForQuestionAnswering(_Loads, _heads.QuestionAnswering):
     config: LayoutLMConfig
 
+class LayoutLMv2Model(_Loads, _models_layoutlmv2.Model):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForSequenceClassification(_Loads, _models_layoutlmv2.Classification):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForTokenClassification(_Loads, _models_layoutlmv2.TokenLabels):
+    config: LayoutLMv2Config
+
+class LayoutLMv2ForQuestionAnswering(_Loads, _models_layoutlmv2.Answer):
+    config: LayoutLMv2Config
+
 class LayoutLMv3Model(_Loads, _models_layoutlmv3.Model):
     config: LayoutLMv3Config
 
@@ -7612,6 +8294,12 @@ class LongformerForQuestionAnswering(_Loads, _models_longformer.Answer):
 
 class LongformerForMultipleChoice(_Loads, _models_longformer.Choice):
     config: LongformerConfig
+
+class LongT5Model(_Loads, _models_longt5.Model):
+    config: LongT5Config
+
+class LongT5ForConditionalGeneration(_Loads, _models_longt5.LM):
+    config: LongT5Config
 
 class LukeModel(_Loads, _models_luke.LukeModel):
     config: LukeConfig
@@ -7856,6 +8544,18 @@ class ModernBertDecoderForCausalLM(_Loads, _models_modernbert.DecoderCausalLM):
 class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.DecoderClassification):
     config: ModernBertDecoderConfig
 
+class ModernVBertModel(_Loads, _models_modernvbert.Model):
+    config: ModernVBertConfig
+
+class ModernVBertForMaskedLM(_Loads, _models_modernvbert.MaskedLM):
+    config: ModernVBertConfig
+
+class ModernVBertForSequenceClassification(_Loads, _models_modernvbert.Classification):
+    config: ModernVBertConfig
+
+class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels):
+    config: ModernVBertConfig
+
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
 
@@ -7910,6 +8610,24 @@ class MraForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 class MraForMultipleChoice(_Loads, _models_nystromformer.Choice):
     config: MraConfig
 
+class MT5Model(_Loads, _models_t5.Model):
+    config: MT5Config
+
+class MT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: MT5Config
+
+class MT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: MT5Config
+
+class MT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: MT5Config
+
+class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: MT5Config
+
+class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: MT5Config
+
 class MuseGlimmerTextModel(_Loads, _models_decoder_attention_gate.MuseModel):
     config: MuseGlimmerTextConfig
 
@@ -7957,6 +8675,12 @@ class NeoMMEModel(_Loads, _models_neomme.Model):
 
 class NeoMMEForMaskedLM(_Loads, _models_neomme.MaskedLM):
     config: NeoMMEConfig
+
+class NllbMoeModel(_Loads, _models_nllb_moe.Model):
+    config: NllbMoeConfig
+
+class NllbMoeForConditionalGeneration(_Loads, _models_nllb_moe.LM):
+    config: NllbMoeConfig
 
 class NomicBertModel(_Loads, _models_nomic_bert.Model):
     config: NomicBertConfig
@@ -8129,6 +8853,9 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
 
+class Pix2StructForConditionalGeneration(_Loads, _models_pix2struct.LM):
+    config: Pix2StructConfig
+
 class PLBartModel(_Loads, _models_bart.Model):
     config: PLBartConfig
 
@@ -8140,6 +8867,18 @@ class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
 
 class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
     config: PLBartConfig
+
+class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
+    config: Pop2PianoConfig
+
+class ProphetNetModel(_Loads, _models_prophetnet.Model):
+    config: ProphetNetConfig
+
+class ProphetNetForConditionalGeneration(_Loads, _models_prophetnet.LM):
+    config: ProphetNetConfig
+
+class ProphetNetForCausalLM(_Loads, _models_prophetnet.DecoderLM):
+    config: ProphetNetConfig
 
 class Qwen2Model(_Loads, _models_decoder.Model):
     config: Qwen2Config
@@ -8248,6 +8987,15 @@ class RemBertForMultipleChoice(_Loads, _heads.MultipleChoice):
 
 class RemBertForCausalLM(_Loads, _models_bert_kin.RemBertCausalLM):
     config: RemBertConfig
+
+class ResNetModel(_Loads, _models_resnet.Model):
+    config: ResNetConfig
+
+class ResNetForImageClassification(_Loads, _models_resnet.ImageClassification):
+    config: ResNetConfig
+
+class ResNetBackbone(_Loads, _models_resnet.Backbone):
+    config: ResNetConfig
 
 class RobertaModel(_Loads, _models_bert.Model):
     config: RobertaConfig
@@ -8360,6 +9108,9 @@ class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
 class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
     config: SEWConfig
 
+class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
+    config: SiglipVisionConfig
+
 class SmolLM3Model(_Loads, _models_decoder.Model):
     config: SmolLM3Config
 
@@ -8432,6 +9183,45 @@ class Starcoder2ForSequenceClassification(_Loads, _heads.LastTokenClassification
 class Starcoder2ForTokenClassification(_Loads, _heads.DecoderTokenClassification):
     config: Starcoder2Config
 
+class SwitchTransformersModel(_Loads, _models_switch_transformers.Model):
+    config: SwitchTransformersConfig
+
+class SwitchTransformersForConditionalGeneration(_Loads, _models_switch_transformers.LM):
+    config: SwitchTransformersConfig
+
+class T5Model(_Loads, _models_t5.Model):
+    config: T5Config
+
+class T5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: T5Config
+
+class T5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: T5Config
+
+class T5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: T5Config
+
+class T5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: T5Config
+
+class T5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: T5Config
+
+class T5GemmaModel(_Loads, _models_t5gemma.Model):
+    config: T5GemmaConfig
+
+class T5GemmaForConditionalGeneration(_Loads, _models_t5gemma.LM):
+    config: T5GemmaConfig
+
+class T5GemmaForSequenceClassification(_Loads, _models_t5gemma.SequenceClassification):
+    config: T5GemmaConfig
+
+class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification):
+    config: T5GemmaConfig
+
+class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
+    config: T5GemmaConfig
+
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig
 
@@ -8447,6 +9237,15 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
 
+class TvpModel(_Loads, _models_tvp.Model):
+    config: TvpConfig
+
+class UdopModel(_Loads, _models_udop.Model):
+    config: UdopConfig
+
+class UdopForConditionalGeneration(_Loads, _models_udop.LM):
+    config: UdopConfig
+
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
 
@@ -8461,6 +9260,36 @@ class UltrabertForTokenClassification(_Loads, _models_eurobert.TokenLabels):
 
 class UltrabertForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: UltrabertConfig
+
+class UltraVBertModel(_Loads, _models_modernvbert.UltraModel):
+    config: UltraVBertConfig
+
+class UltraVBertForMaskedLM(_Loads, _models_modernvbert.UltraMaskedLM):
+    config: UltraVBertConfig
+
+class UltraVBertForSequenceClassification(_Loads, _models_modernvbert.UltraClassification):
+    config: UltraVBertConfig
+
+class UltraVBertForTokenClassification(_Loads, _models_modernvbert.UltraTokenLabels):
+    config: UltraVBertConfig
+
+class UMT5Model(_Loads, _models_t5.Model):
+    config: UMT5Config
+
+class UMT5ForConditionalGeneration(_Loads, _models_t5.LM):
+    config: UMT5Config
+
+class UMT5ForSequenceClassification(_Loads, _models_t5.SequenceClassification):
+    config: UMT5Config
+
+class UMT5ForTokenClassification(_Loads, _models_t5.TokenClassification):
+    config: UMT5Config
+
+class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
+    config: UMT5Config
+
+class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
+    config: UMT5Config
 
 class UniSpeechModel(_Loads, _models_wav2vec2.Model):
     config: UniSpeechConfig
@@ -8509,6 +9338,15 @@ class VisualBertModel(_Loads, _models_visual_bert.VisualBertModel):
 
 class VisualBertForPreTraining(_Loads, _models_visual_bert.PreTraining):
     config: VisualBertConfig
+
+class ViTModel(_Loads, _models_vit.Model):
+    config: ViTConfig
+
+class ViTForImageClassification(_Loads, _models_vit.ImageClassification):
+    config: ViTConfig
+
+class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
+    config: ViTConfig
 
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
@@ -8578,6 +9416,18 @@ class WavLMForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrame
 
 class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
     config: WavLMConfig
+
+class WhisperModel(_Loads, _models_whisper.Model):
+    config: WhisperConfig
+
+class WhisperForSequenceClassification(_Loads, _models_whisper.AudioClassification):
+    config: WhisperConfig
+
+class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
+    config: WhisperConfig
+
+class WhisperForConditionalGeneration(_Loads, _models_whisper.LM):
+    config: WhisperConfig
 
 class XGLMModel(_Loads, _models_gpt_fairseq.XGLMModel):
     config: XGLMConfig

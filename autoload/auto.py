@@ -326,6 +326,9 @@ def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], wh
     if "num_labels" in fields and "id2label" not in fields and len(raw.get("id2label") or ()) != fields["num_labels"]:
         merged.pop("id2label", None)
         merged.pop("label2id", None)
+    for given, other in (("out_features", "out_indices"), ("out_indices", "out_features")):
+        if given in fields and other not in fields:  # two ways to name the same stages
+            merged.pop(other, None)
     try:
         return cls.from_dict(merged) if hasattr(cls, "from_dict") else cls(**merged)
     except ConfigError as e:

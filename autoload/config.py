@@ -253,10 +253,12 @@ class PreTrainedConfig:
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
         for name, default_type in self.spec.sub_configs.items():
-            if isinstance(default_type, type):
+            untyped = isinstance(default_type, type) and not default_type.model_type
+            if untyped or name == "backbone_config":  # written in full
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
-                out[name] = part.to_diff_dict()
+                # What stands two levels down is written in full, as every reader of such files has seen it.
+                out[name] = part.to_diff_dict() | {inner: full[name][inner] for inner in part.spec.sub_configs}
                 out[name].pop("transformers_version")
         out.pop("_name_or_path", None)
         return out
@@ -447,7 +449,7 @@ def _fold_rope(config: PreTrainedConfig, given: Mapping[str, Any], spec: ConfigS
     partial = given.get(
         "partial_rotary_factor", config.__dict__.get("partial_rotary_factor", spec.partial_rotary_factor)
     )
-    kinds = set(config.__dict__.get("layer_types") or ()) | set(config.__dict__.get("_rope_type_labels") or ())
+    kinds = set(config.__dict__.get("layer_types") or ()) | set(getattr(config, "_rope_type_labels", ()))
     nested = [name for name in rope if name in kinds or (by_kind and name in spec.theta)]
     for one in [rope[name] for name in nested] or ([] if by_kind else [rope]):
         if one is None:  # a kind of layer without positions
@@ -521,7 +523,8 @@ def _check_values(config: PreTrainedConfig) -> None:
     if isinstance(heads, int) and isinstance(width, int):
         usual = config.spec.defaults
         uneven = usual.get("hidden_size", 0) % usual.get("num_attention_heads", 1)  # the type itself rounds down
-        if not fields.get("head_dim") and "embedding_size" not in fields and not uneven and width % heads:
+        own = fields.get("head_dim") or fields.get("d_kv")  # T5's heads need not add up to the stream's width
+        if not own and "embedding_size" not in fields and not uneven and width % heads:
             raise ConfigError("num_attention_heads", heads, f"a divisor of hidden_size ({width})")
         groups = getattr(config, "num_key_value_heads", None)
         if isinstance(groups, int) and heads % groups:

@@ -152,6 +152,10 @@ class TokenizerError(AutoloadError, ValueError):
     """A tokenizer cannot do what it was asked with this input or setting. Facts: `field`."""
 
 
+class AudioError(AutoloadError, ValueError):
+    """A sound, or a setting of a feature extractor or processor, cannot be used. Facts: `field`."""
+
+
 class GenerationError(AutoloadError, ValueError):
     """A generation setting has a value that cannot be meant. Facts: `field`, `got`, `expected`."""
 

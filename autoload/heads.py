@@ -31,8 +31,12 @@ class Head(PreTrainedModel):
 
     def __init__(self, config: Any):
         super().__init__(config)
-        self.add_module(self.base_model_prefix, self.base_class(config, **self.base_options))
+        self.make_base(config)
         self.num_labels = config.num_labels
+
+    def make_base(self, config: Any) -> None:
+        """The model without a head, under its name."""
+        self.add_module(self.base_model_prefix, self.base_class(config, **self.base_options))
 
     def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
         """The head's own results, and what it hands on from the base model's."""

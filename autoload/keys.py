@@ -209,7 +209,7 @@ LEGACY: tuple[Rename, ...] = (
 # What files hold and models compute: read over in silence.
 IGNORED = re.compile(
     r"(^|\.)(position_ids|rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|attn\.causal_mask"
-    r"|embed_positions\.weights|num_batches_tracked)$|(^|\.)mtp\w*\."
+    r"|embed_positions\.weights|num_batches_tracked|EncDecAttention\.relative_attention_bias\.weight)$|(^|\.)mtp\w*\."
 )
 WRAPPERS = ("module.", "_orig_mod.")
 

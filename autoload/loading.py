@@ -355,7 +355,7 @@ def load_weights(
     targets, tied = dict(_slots(model)), _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
-    matches = _match(model, targets, tied, renamed)
+    matches = _match(model, targets, tied, renamed, weights)
     prefix = getattr(model, "base_model_prefix", "")
     report = LoadingReport(unexpected=[renamed[n] for n in matches.unexpected], unwrapped=matches.unwrapped)
     put = _Putter(model, targets, dtype, device)
@@ -410,16 +410,33 @@ def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingR
     return report
 
 
-def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, str], names: Iterable[str]) -> Matches:
-    """Which tensors make which parameters; of two that are tied, the source is the one to fill."""
+def _match(
+    model: nn.Module,
+    targets: Mapping[str, Tensor],
+    tied: dict[str, str],
+    names: Iterable[str],
+    weights: Weights | Mapping[str, Tensor] | None = None,
+) -> Matches:
+    """Which tensors make which parameters; of two that are tied, the source is the one to fill.
+
+    Files of T5 1.1 and others hold both, with values of their own, whatever the configuration says of ties. Such ones
+    leave `tied`, and the model remembers them.
+    """
     variant, config = getattr(model, "variant", None), getattr(model, "config", None)
     prefix = getattr(model, "base_model_prefix", "")
     matches = match_names(targets, names, variant.keys if variant else (), prefix, config)
     if variant and variant.ignores and matches.unexpected:
         useless = re.compile(variant.ignores(config))
         matches.unexpected = [name for name in matches.unexpected if not useless.search(name)]
-    for target, source in tied.items():
-        piece = matches.pieces.pop(target, None)
+    for target, source in list(tied.items()):
+        piece, other = matches.pieces.pop(target, None), matches.pieces.get(source)
+        if piece is not None and other is not None and isinstance(names, Mapping) and weights is not None:
+            one, two = (_tensor(p, names, weights) for p in (piece, other))
+            if one.shape != two.shape or not torch.equal(one, two):
+                matches.pieces[target] = piece
+                del tied[target]
+                model.apart = frozenset((*model.apart, target))  # type: ignore[operator, misc, assignment]
+                continue
         if piece is not None and source in targets:
             matches.pieces.setdefault(source, piece)
     for target, other in getattr(model, "read_from", {}).items():
@@ -427,7 +444,16 @@ def _match(model: nn.Module, targets: Mapping[str, Tensor], tied: Mapping[str, s
         if target not in matches.pieces and name is not None:
             matches.pieces[target] = Piece((name,))
             matches.unexpected.remove(name)
+    passed = getattr(model, "passes_over", ())
+    matches.unexpected = [n for n in matches.unexpected if n.removeprefix(f"{prefix}.").split(".", 1)[0] not in passed]
     return matches
+
+
+def _tensor(piece: Piece, renamed: Mapping[str, str], weights: Weights | Mapping[str, Tensor]) -> Tensor:
+    """What a parameter is made of."""
+    read = weights.read if isinstance(weights, Weights) else weights.__getitem__
+    tensors = [read(renamed[source]) for source in piece.sources]
+    return tensors[0] if piece.combine is None else piece.combine(tensors)
 
 
 def _renamed(names: list[str], key_mapping: Mapping[str, str] | None) -> dict[str, str]:
@@ -456,9 +482,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    if isinstance(model, PreTrainedModel) and model.ties_weights:
-        return dict(model._tied_weights_keys)
-    return {}
+    return model.tied_weights if isinstance(model, PreTrainedModel) else {}
 
 
 def _part_of(slot: Tensor) -> tuple[slice, ...] | None:
@@ -482,6 +506,8 @@ class _Putter:
     ):
         self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
+        if dtype == torch.float16:
+            self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
         self.modules = dict(model.named_modules())
 
     def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:

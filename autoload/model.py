@@ -61,8 +61,11 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     computed: ClassVar[tuple[str, ...]] = ()  # endings of names that checkpoints often lack and `init_own` computes
     unsaved: ClassVar[tuple[str, ...]] = ()  # endings of names that are not written
     read_from: Mapping[str, str] = {}  # parameters that the file of a larger model has under another name
+    passes_over: tuple[str, ...] = ()  # first parts of names that only larger models have a place for
     keep_fp32: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in half precision
+    keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
+    apart: frozenset[str] = frozenset()  # parameters that could be tied, but had values of their own in the file
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
@@ -203,11 +206,15 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         """Whether the configuration asks for ties."""
         return getattr(self.config.get_text_config(decoder=True), "tie_word_embeddings", self.ties)
 
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        """What is tied, target to source: all that can be, where the configuration asks for it and no file objected."""
+        tied = self._tied_weights_keys if self.ties_weights else {}
+        return {target: source for target, source in tied.items() if target not in self.apart}
+
     def tie_weights(self, *unused: Any, **also_unused: Any) -> None:
         """Make tied parameters one object, where the configuration ties them."""
-        if not self.ties_weights:
-            return
-        for target, source in self._tied_weights_keys.items():
+        for target, source in self.tied_weights.items():
             path, _, leaf = target.rpartition(".")
             setattr(self.get_submodule(path), leaf, self.get_parameter(source))
 
@@ -222,6 +229,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             mean_resizing: False fills new rows as a fresh model would.
         """
         old = self.get_input_embeddings()
+        if not hasattr(old, "num_embeddings"):
+            text = f"{type(self).__name__} has no table of tokens to resize; it reads {self.main_input_name}."
+            raise ArgumentError(text, name="resize_token_embeddings")
         count = old.num_embeddings if new_num_tokens is None else new_num_tokens
         if pad_to_multiple_of:
             count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
@@ -232,11 +242,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         self.set_input_embeddings(table)
         head = self.get_output_embeddings()
         if head is not None:
-            new = nn.Linear(head.in_features, count, head.bias is not None, head.weight.device, head.weight.dtype)
-            _resize_rows(new.weight, head.weight, mean_resizing, std)
-            if head.bias is not None:
-                _resize_rows(new.bias, head.bias, True, std)
-            self.set_output_embeddings(new)
+            self.set_output_embeddings(resized_head(head, count, mean_resizing, std))
         self.after_resize(count)
         self.config.get_text_config().vocab_size = count
         self.tie_weights()
@@ -268,7 +274,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             raise ArgumentError(
                 f"attn_implementation is {name!r}, expected one of {', '.join(KERNELS)}.", name="attn_implementation"
             )
-        self.config._attn_implementation = name
+        for part in self.modules():  # models that hold others
+            if isinstance(part, PreTrainedModel):
+                part.config._attn_implementation = name
 
     # -- training
 
@@ -403,6 +411,8 @@ def init_module(module: nn.Module, std: float) -> None:
                 weight.fill_(1.0)
             if isinstance(bias, Tensor):
                 bias.zero_()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()
 
 
 def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
@@ -413,6 +423,15 @@ def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
     table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
     _resize_rows(table.weight, old.weight, mean, std)
     return table
+
+
+def resized_head(old: Any, count: int, mean: bool = True, std: float = 0.02) -> nn.Linear:
+    """A layer that scores `count` tokens, with the scores of the old one."""
+    new = nn.Linear(old.in_features, count, old.bias is not None, old.weight.device, old.weight.dtype)
+    _resize_rows(new.weight, old.weight, mean, std)
+    if old.bias is not None:
+        _resize_rows(new.bias, old.bias, True, std)
+    return new
 
 
 def _resize_rows(new: Tensor, old: Tensor, mean: bool, std: float) -> None:

@@ -167,6 +167,39 @@ class MoeCausalLMOutputWithPast(ModelOutput):
 
 
 @dataclass
+class MoEModelOutput(ModelOutput):
+    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+class BaseModelOutputWithAttentionMask(ModelOutput):
+    """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
+
+    last_hidden_state: Tensor = ALWAYS
+    attention_mask: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class MoEModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """Hidden states of one side of an encoder-decoder with experts; `router_logits` per layer (batch, seq, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+    router_probs: States = None
+    router_logits: States = None
+
+
+@dataclass
 class MaskedLMOutput(ModelOutput):
     """`logits` (batch, seq, vocabulary)."""
 
@@ -205,6 +238,71 @@ class TokenClassifierOutput(ModelOutput):
     logits: Tensor = ALWAYS
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class ImageClassifierOutput(ModelOutput):
+    """Labels of images; `logits` (batch, labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class MaskedImageModelingOutput(ModelOutput):
+    """Pixels of hidden patches; `reconstruction` (batch, channels, height, width)."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BackboneOutput(ModelOutput):
+    """Feature maps of some stages, (batch, channels, height, width) each."""
+
+    feature_maps: tuple[Tensor, ...] = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ImageTextModelOutput(BaseModelOutput):
+    """Hidden states of words and images together; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class ImageTextMaskedLMOutput(MaskedLMOutput):
+    """Hidden tokens beside images; `image_hidden_states` (tokens of all images, dim)."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class RetrievalOutput(ModelOutput):
+    """A vector for each token, for search; `embeddings` (batch, seq, dim)."""
+
+    loss: Tensor | None = None
+    embeddings: Tensor = ALWAYS
+    hidden_states: States = None
+    image_hidden_states: Tensor | None = None
+    attentions: States = None
+
+
+@dataclass
+class BridgeTowerModelOutput(ModelOutput):
+    """Words (batch, seq, dim) and patches (batch, patches, dim) that have seen each other, and both pooled."""
+
+    text_features: Tensor = ALWAYS
+    image_features: Tensor = ALWAYS
+    pooler_output: Tensor = ALWAYS
+    hidden_states: Any = None  # of the towers, and the pairs of the stack
+    attentions: Any = None  # pairs of the stack
 
 
 @dataclass
@@ -630,6 +728,43 @@ class Seq2SeqLMOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+
+
+@dataclass
+class Seq2SeqMoEModelOutput(ModelOutput):
+    """Hidden states of an encoder-decoder with experts; router logits per layer (batch, seq, experts)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    decoder_router_logits: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+    encoder_router_logits: States = None
+
+
+@dataclass
+class Seq2SeqMoEOutput(ModelOutput):
+    """`logits` (batch, target, vocabulary) of an encoder-decoder with experts; the losses of its routers."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    encoder_z_loss: Tensor | None = None
+    decoder_z_loss: Tensor | None = None
+    encoder_aux_loss: Tensor | None = None
+    decoder_aux_loss: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: States = None
+    decoder_attentions: States = None
+    decoder_router_logits: States = None
+    cross_attentions: States = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: States = None
+    encoder_attentions: States = None
+    encoder_router_logits: States = None
 
 
 @dataclass

@@ -235,7 +235,7 @@ def _shards(state: dict[str, Any], limit: int) -> list[dict[str, Any]]:
 
 def _without_ties(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The state without names that repeat another tensor."""
-    tied = model._tied_weights_keys if model.ties_weights else {}
+    tied = model.tied_weights
     out, seen = {}, {}
     for name, tensor in state.items():
         if (name in tied and tied[name] in state) or name.endswith(model.unsaved):

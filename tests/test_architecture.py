@@ -26,6 +26,8 @@ MAY: dict[str, str] = {
     "repository": "errors hub hubcache",
     "lock": "errors hub",
     "text": "bridge errors hub",
+    "audio": "errors hub",
+    "processing": "errors hub audio",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",
@@ -55,7 +57,9 @@ LATER: dict[str, str] = {
     "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
     "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
-    "generation": "auto hub saving registry config",
+    "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio text",
+    "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "loading": "sharding",
     "saving": "repository sharding",

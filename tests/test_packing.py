@@ -33,6 +33,7 @@ PADDED = {
     "mra": "blocks of the batch's length",
     "nystromformer": "landmarks of the batch's length",
     "perceiver": "latents in place of tokens",
+    "reformer": "chunks of a padded text",
     "visual_bert": "the image follows the words",
     "xlnet": "padding is on the left",
     "xmod": "one language for each text",
@@ -96,8 +97,9 @@ def test_every_type(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     model = autoload.AutoModel.from_config(autoload.AutoConfig.for_model(case.model_type, **case.config)).eval()
     perturb(model)
     mask = (torch.arange(12)[None] < torch.tensor(lengths)[:, None]).long()
-    pad = model.config.pad_token_id or 0
-    ids = torch.randint(max(3, pad + 1), model.config.vocab_size, mask.shape).masked_fill(mask == 0, pad)
+    config = model.config.get_text_config()
+    pad = config.pad_token_id or 0
+    ids = torch.randint(max(3, pad + 1), config.vocab_size, mask.shape).masked_fill(mask == 0, pad)
     inputs = {"input_ids": ids, "attention_mask": mask} | (case.inputs(ids) if case.inputs is not None else {})
     rows: list[torch.Size] = []
     run = type(model).run

@@ -43,7 +43,7 @@ def make_cache(model: Any, settings: GenerationConfig, kwargs: dict[str, Any], r
         options = dict(settings.cache_config or {})
         cache = QuantizedCache(options.pop("backend", "quanto"), model.config, **options)
     if model.config.is_encoder_decoder:
-        cache = EncoderDecoderCache(cache, DynamicCache(config=model.config))
+        cache = EncoderDecoderCache(cache, DynamicCache())  # without windows: all of the source is looked at
     kwargs["past_key_values"] = cache
     return _compiled(model, settings, cache)
 

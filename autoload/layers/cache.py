@@ -26,6 +26,8 @@ from autoload.layers.cache_layers import (
 from autoload.layers.cache_storage import BACKENDS, OffloadedLayer
 
 STATE_KINDS = ("mamba", "linear_attention", "conv")  # kinds of layers without keys and values
+# Kinds of layers that see keys within a window; some also see what becomes of those before it.
+WINDOW_KINDS = ("sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention")
 
 
 @stands_for("transformers.cache_utils")
@@ -178,7 +180,7 @@ class StaticCache(Cache):
 
     def _with_keys(self, kind: str, window: int | None) -> Layer:
         # A window slides by one token; a chunk does not, so its layer keeps everything and masks the rest.
-        if window is not None and window < self.max_cache_len and kind == "sliding_attention":
+        if window is not None and window < self.max_cache_len and kind in WINDOW_KINDS:
             return StaticSlidingCacheLayer(window)
         return StaticCacheLayer(self.max_cache_len)
 
@@ -294,7 +296,7 @@ def layer_windows(config: Any) -> list[int | None]:
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         return [window] * layer_count(config)
-    by_kind = {"sliding_attention": window, "chunked_attention": chunk}
+    by_kind = {"chunked_attention": chunk, **dict.fromkeys(WINDOW_KINDS, window)}
     return [by_kind.get(kind) for kind in kinds]
 
 

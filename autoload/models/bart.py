@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autoload.errors import ConfigError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
-from autoload.model import Variant
+from autoload.model import Variant, resized, resized_head
 from autoload.models import seq2seq, seq2seq_heads
 from autoload.models.gpt_decoder import SeparateAttention
 from autoload.models.gpt_fairseq import OffsetEmbedding, ScaledEmbedding, SinusoidalPositions
@@ -243,6 +243,29 @@ class MarianModel(Model):
         if self.config.share_encoder_decoder_embeddings:
             self.config.decoder_vocab_size = count
 
+    def get_decoder_input_embeddings(self) -> Any:
+        """The decoder's own table."""
+        if self.config.share_encoder_decoder_embeddings:
+            expected = "false; of a table that both sides share, get_input_embeddings and resize_token_embeddings speak"
+            raise ConfigError("share_encoder_decoder_embeddings", True, expected)
+        return self.decoder.get_input_embeddings()
+
+    def set_decoder_input_embeddings(self, value: nn.Module) -> None:
+        self.get_decoder_input_embeddings()  # refuses where there is none
+        self.decoder.set_input_embeddings(value)
+
+    def resize_decoder_token_embeddings(self, new_num_tokens: int, mean_resizing: bool = True) -> nn.Module:
+        """Room for more tokens of the target, or fewer of them; the source's vocabulary stays.
+
+        Args:
+            new_num_tokens: rows of the decoder's table.
+            mean_resizing: new rows are the mean of the old; False fills them as a fresh model would.
+        """
+        table = resized(self.get_decoder_input_embeddings(), new_num_tokens, mean_resizing, self.config.init_std)
+        self.set_decoder_input_embeddings(table)
+        self.config.decoder_vocab_size = new_num_tokens
+        return table
+
 
 class MarianLM(seq2seq_heads.BiasedLM):
     """Scores of the decoder's vocabulary; positions are not written into files."""
@@ -264,6 +287,15 @@ class MarianLM(seq2seq_heads.BiasedLM):
     def after_resize(self, count: int) -> None:
         super().after_resize(count)
         self.base_model.after_resize(count)
+
+    def resize_decoder_token_embeddings(self, new_num_tokens: int, mean_resizing: bool = True) -> nn.Module:
+        """As the model's; the scores and their bias follow."""
+        table = self.base_model.resize_decoder_token_embeddings(new_num_tokens, mean_resizing)
+        head = resized_head(self.lm_head, new_num_tokens, mean_resizing, self.config.init_std)
+        self.set_output_embeddings(head)
+        self.after_resize(new_num_tokens)
+        self.tie_weights()
+        return table
 
 
 class BlenderbotSmallDecoder(Decoder):

@@ -38,8 +38,8 @@ class Model(EncoderDecoder):
         if config is None:
             config = self.config_class.from_encoder_decoder_configs(encoder.config, decoder.config)
         super().__init__(config)
-        self.encoder = encoder if encoder is not None else _make(config, config.encoder, self.encoder_task)
-        self.decoder = decoder if decoder is not None else _make(config, config.decoder, "CausalLM")
+        self.encoder = encoder if encoder is not None else make_part(config, config.encoder, self.encoder_task)
+        self.decoder = decoder if decoder is not None else make_part(config, config.decoder, "CausalLM")
         self.encoder.config, self.decoder.config = config.encoder, config.decoder
         self._check()
         width, own = config.encoder.hidden_size, getattr(config.decoder, "cross_attention_hidden_size", None)
@@ -155,11 +155,6 @@ class Model(EncoderDecoder):
         text = f"{type(self).__name__}: resize model.encoder or model.decoder, each has a vocabulary of its own."
         raise ArgumentError(text, name="resize_token_embeddings")
 
-    def set_attn_implementation(self, name: str) -> None:
-        super().set_attn_implementation(name)
-        self.encoder.set_attn_implementation(name)
-        self.decoder.set_attn_implementation(name)
-
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """What the decoder reads to predict `labels`, for collators."""
         return self.shift_right(labels)
@@ -246,7 +241,8 @@ class Model(EncoderDecoder):
         return attention_mask
 
 
-def _make(whole: Any, config: Any, task: str) -> Any:
+def make_part(whole: Any, config: Any, task: str) -> Any:
+    """A model with its own configuration inside another's, with the kernel of the whole."""
     from autoload.registry import class_for
 
     if config._attn_implementation is None:

@@ -106,18 +106,28 @@ class MaskedLM(MaskedLMHead):
         return self.lm_head(out.last_hidden_state)
 
 
-class UltraPredictions(nn.Module):
-    """Down, back, and scores of the vocabulary."""
+class UltraTransform(nn.Module):
+    """To another width and back."""
 
     def __init__(self, config: Any):
         super().__init__()
         self.linear1 = nn.Linear(config.hidden_size, config.prediction_head_size, bias=False)
         self.linear2 = nn.Linear(config.prediction_head_size, config.hidden_size, bias=False)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.linear1(x), approximate="tanh")
-        return self.decoder(F.gelu(self.linear2(x), approximate="tanh"))
+        return F.gelu(self.linear2(x), approximate="tanh")
+
+
+class UltraPredictions(UltraTransform):
+    """Scores of the vocabulary follow."""
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(super().forward(x))
 
 
 class UltraMaskedLM(MaskedLMHead):

@@ -1,7 +1,8 @@
-"""Decoders with several streams beside each other: hy_v4.
+"""Decoders with several streams beside each other: hy_v4; deepseek_v4 builds on it.
 
 Hyper-connections: Zhu et al. 2024 (arXiv:2409.19606). Each part reads a mixture of the streams and adds to all of them,
-with weights that the streams themselves give.
+with weights that the streams themselves give. Xie et al. 2025 (arXiv:2512.24880) also mix the streams, by matrices whose
+rows and columns sum to one.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ class HyperConnection(nn.Module):
         nn.init.zeros_(self.base)
         self.base[: self.count] = -math.log(max(self.count - 1, 1))  # as if each stream counted as one of all
 
-    def forward(self, streams: Tensor) -> tuple[Tensor, Tensor]:
-        """What the part reads, (batch, seq, dim), and the weights of what it gives, (batch, seq, streams)."""
+    def forward(self, streams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the part reads, (batch, seq, dim), the weights of what it gives, (batch, seq, streams), and the streams."""
         reading, writing = scores_of(streams, self.fn, self.eps).chunk(2, -1)
         bias, later_bias = self.base.chunk(2)
         weights = torch.sigmoid(reading * self.scale[0] + bias) + self.least
         later = self.magnitude * torch.sigmoid(writing * self.scale[1] + later_bias) + self.least
-        return (weights[..., None] * streams).sum(2).to(streams.dtype), later
+        return (weights[..., None] * streams).sum(2).to(streams.dtype), later, streams
 
 
 class HyperHead(nn.Module):
@@ -87,14 +88,16 @@ class HyperHead(nn.Module):
 class StreamLayer(decoder.Layer):
     """Attention and MLP read and write several streams."""
 
+    connection: type[nn.Module] = HyperConnection
+
     def __init__(self, config: Any, spec: Spec, layer_idx: int):
         super().__init__(config, spec, layer_idx)
-        self.attn_hc, self.ffn_hc = HyperConnection(config), HyperConnection(config)
+        self.attn_hc, self.ffn_hc = self.connection(config), self.connection(config)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # (batch, seq, streams, dim)
-        h, weights = self.attn_hc(x)
+        h, weights, x = self.attn_hc(x)
         x = spread(x, self.self_attn(self.input_layernorm(h), context), weights)
-        h, weights = self.ffn_hc(x)
+        h, weights, x = self.ffn_hc(x)
         return spread(x, self.feed(self.post_attention_layernorm(h), context), weights)
 
 
@@ -102,6 +105,58 @@ def spread(streams: Tensor, update: Tensor, weights: Tensor) -> Tensor:
     """The streams, and on each its share of an update."""
     added = weights.float()[..., None] * update.float()[..., None, :]
     return (added + streams.float()).to(streams.dtype)
+
+
+class SinkhornConnection(nn.Module):
+    """The weights of reading and of adding, and a matrix that mixes the streams; its rows and columns sum to one."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.count, self.rounds, self.least = config.hc_mult, config.hc_sinkhorn_iters, config.hc_eps
+        self.eps = norm_eps(config)
+        scores = (2 + self.count) * self.count
+        self.fn = nn.Parameter(torch.empty(scores, self.count * config.hidden_size))
+        self.base = nn.Parameter(torch.zeros(scores))
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def init_own(self, std: float) -> None:
+        nn.init.normal_(self.fn, std=std)
+        nn.init.zeros_(self.base)
+        nn.init.ones_(self.scale)
+
+    def forward(self, streams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = [self.count, self.count, self.count**2]
+        scores = scores_of(streams, self.fn, self.eps).split(sizes, -1)
+        biases = self.base.split(sizes)
+        reading, writing, mixing = (s * scale + b for s, scale, b in zip(scores, self.scale, biases, strict=True))
+        weights = torch.sigmoid(reading) + self.least
+        read = (weights[..., None] * streams).sum(2).to(streams.dtype)
+        mix = self.balance(mixing.unflatten(-1, (self.count, -1)))  # (batch, seq, streams, streams)
+        return read, 2 * torch.sigmoid(writing), mix.to(streams.dtype).transpose(2, 3) @ streams
+
+    def balance(self, scores: Tensor) -> Tensor:
+        """Sinkhorn and Knopp 1967: rows and columns are made to sum to one by turns."""
+        matrix = scores.softmax(-1) + self.least
+        matrix = matrix / (matrix.sum(-2, keepdim=True) + self.least)
+        for _ in range(self.rounds - 1):
+            matrix = matrix / (matrix.sum(-1, keepdim=True) + self.least)
+            matrix = matrix / (matrix.sum(-2, keepdim=True) + self.least)
+        return matrix
+
+
+class MixingLayer(StreamLayer):
+    """Mixes the streams before it adds to them."""
+
+    connection = SinkhornConnection
+
+
+class MeanHead(HyperHead):
+    """Begins as a mean."""
+
+    def init_own(self, std: float) -> None:
+        nn.init.normal_(self.hc_fn, std=std)
+        nn.init.zeros_(self.hc_base)
+        nn.init.ones_(self.hc_scale)
 
 
 class TailIndexer(Indexer):
@@ -164,9 +219,11 @@ def hunyuan(config: Any, spec: Spec, layer_idx: int) -> nn.Module:
 class StreamModel(IndexedModel):
     """The embeddings begin as many streams, and a head joins these in the end."""
 
+    head_class = HyperHead
+
     def __init__(self, config: Any):
         super().__init__(config)
-        self.hc_head = HyperHead(config)
+        self.hc_head = self.head_class(config)
 
     def enter(self, x: Tensor) -> Tensor:
         return super().enter(x)[:, :, None].expand(-1, -1, self.config.hc_mult, -1)

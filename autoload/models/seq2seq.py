@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
-from autoload.layers.attention import Context, Mask, biased, decoder_mask, encoder_mask, kernel_of
+from autoload.layers.attention import Context, Mask, decoder_mask, encoder_mask, kernel_of
 from autoload.layers.cache import DynamicCache, EncoderDecoderCache
 from autoload.model import PreTrainedModel, finish
 from autoload.outputs import (
@@ -64,9 +64,17 @@ class Stack(PreTrainedModel):
         """What follows the last layer."""
         return x
 
-    def make_bias(self, queries: int, keys: int, past: Any, x: Tensor) -> Tensor | None:
-        """What is added to the scores of every layer, in the dtype of x; (1, heads, queries, keys)."""
-        return None
+    def with_biases(self, mask: Mask, queries: int, keys: int, past: Any, x: Tensor) -> dict[Any, Mask]:
+        """A mask for each kind of layer, from what is hidden; x gives dtype and device."""
+        return {"full": mask}
+
+    def extra(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What layers get of the type's further inputs, and lists that they fill."""
+        return {}
+
+    def wrap(self, out: Any, context: Context) -> Any:
+        """The output, with what layers left in `context.extra`."""
+        return out
 
     def context(self, cache: Any, attentions: bool | None, states: bool | None, **fields: Any) -> Context:
         """What all layers get, from the arguments of forward and the configuration."""
@@ -114,23 +122,23 @@ class Encoder(Stack):
             return_dict: False gives a tuple.
         """
         x = self.lookup(input_ids, inputs_embeds)
-        context = self.context(None, output_attentions, output_hidden_states)
-        context.masks = self.make_masks(attention_mask, x)
-        x = self.embed(x, input_ids, 0)
+        context = self.context(None, output_attentions, output_hidden_states, extra=self.extra(kwargs))
         packs = self.packs and not self.training  # dropout draws its random numbers for padding too
         packing = context.packing_of(attention_mask) if packs else None
+        context.masks = self.make_masks(attention_mask if packing is None else None, x)
+        x = self.embed(x, input_ids, 0)
         if packing is not None:
-            x, context = packing.pack(x), context.packed(packing, self.make_masks(None, x))
+            x, context = packing.pack(x), context.packed(packing, context.masks)
         x, seen = self.run_layers(x, context)
         if packing is not None:
             x, seen = packing.unpack(x), [packing.unpack(s) for s in seen]
         attentions = tuple(context.attentions) if context.attentions is not None else None
-        return finish(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), return_dict, self.config)
+        out = self.wrap(BaseModelOutput(x, (*seen, x) if context.states else None, attentions), context)
+        return finish(out, return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
-        mask, bias = encoder_mask(attention_mask), self.make_bias(x.shape[1], x.shape[1], 0, x)
-        return {"full": mask if bias is None else biased(mask, bias, x.shape[1])}
+        return self.with_biases(encoder_mask(attention_mask), x.shape[1], x.shape[1], 0, x)
 
 
 class Decoder(Stack):
@@ -173,7 +181,11 @@ class Decoder(Stack):
             crosses = encoder_hidden_states is not None or self.config.is_encoder_decoder
             cache = EncoderDecoderCache() if crosses else DynamicCache()
         past = cache.get_seq_length() if cache is not None else 0
-        context = self.context(cache, output_attentions, output_hidden_states, encoder=encoder_hidden_states)
+        context = self.context(
+            *(cache, output_attentions, output_hidden_states),
+            encoder=encoder_hidden_states,
+            extra=self.extra(kwargs),
+        )
         context.encoder_mask = encoder_mask(encoder_attention_mask)
         looks = encoder_hidden_states is not None or self.empty_cross_attentions
         context.cross_attentions = [] if context.attentions is not None and looks else None
@@ -186,15 +198,14 @@ class Decoder(Stack):
             attentions=tuple(context.attentions) if context.attentions is not None else None,
             cross_attentions=tuple(context.cross_attentions) if context.cross_attentions is not None else None,
         )
-        return finish(out, return_dict, self.config)
+        return finish(self.wrap(out, context), return_dict, self.config)
 
-    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[str, Mask]:
+    def make_masks(self, attention_mask: Tensor | None, x: Tensor, cache: Any, past: Any) -> dict[Any, Mask]:
         """A mask for each kind of layer."""
         queries = x.shape[1]
         keys, start = cache.get_mask_sizes(queries, 0) if cache is not None else (queries, 0)
         mask = decoder_mask(attention_mask, queries, keys, past, start, x.device)
-        bias = self.make_bias(queries, keys, past, x)
-        return {"full": mask if bias is None else biased(mask, bias, queries)}
+        return self.with_biases(mask, queries, keys, past, x)
 
 
 # -- the model of both
@@ -225,6 +236,9 @@ class Model(EncoderDecoder):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        self.make_sides(config)
+
+    def make_sides(self, config: Any) -> None:
         spec = self.variant.spec(config)
         self.make_tables(config, spec)
         self.encoder = self.encoder_class(config, spec)
@@ -257,6 +271,10 @@ class Model(EncoderDecoder):
             return self.encoder(return_dict=True, **inputs)
         named = hasattr(encoder_outputs, "last_hidden_state")
         return encoder_outputs if named else BaseModelOutput(*encoder_outputs[:3])
+
+    def source_mask(self, source: Any, attention_mask: Tensor | None) -> Tensor | None:
+        """Which of the encoder's states are no padding, (batch, source)."""
+        return attention_mask
 
     def forward(
         self,
@@ -299,7 +317,7 @@ class Model(EncoderDecoder):
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=source.last_hidden_state,
-            encoder_attention_mask=attention_mask,
+            encoder_attention_mask=self.source_mask(source, attention_mask),
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,

@@ -42,13 +42,15 @@ class Head(EncoderDecoder, heads.Head):
     output_class: ClassVar[Any]
 
     def hand_on(self, kind: Any, out: Any, **own: Any) -> Any:
-        return kind(**own, **{name: value for name, value in out.items() if name != "last_hidden_state"})
+        fields = kind.__dataclass_fields__
+        return kind(**own, **{name: value for name, value in out.items() if name in fields})
 
 
 class LM(Head):
     """Scores of the target's next token."""
 
     output_class = Seq2SeqLMOutput
+    loss_caches: ClassVar[bool] = False  # a cache is made where there are labels too
     output_path: ClassVar[str] = "lm_head"
     head_bias = False
 
@@ -76,6 +78,10 @@ class LM(Head):
         """Scores of the vocabulary: (..., dim) to (..., vocabulary)."""
         return self.get_output_embeddings()(hidden)
 
+    def loss(self, logits: Tensor, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+        """Of the scores of all tokens; `inputs` are the further ones."""
+        return token_loss(logits, labels)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -96,7 +102,7 @@ class LM(Head):
         Without `decoder_input_ids` the decoder reads the labels, shifted right by one.
         """
         if labels is not None:
-            use_cache = False
+            use_cache = self.loss_caches and use_cache
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.shift_right(labels)
         out = self.states(
@@ -104,9 +110,13 @@ class LM(Head):
             *(past_key_values, inputs_embeds, decoder_inputs_embeds, use_cache),
             **kwargs,
         )
+        return finish(self.result(out, labels, kwargs), return_dict, self.config)
+
+    def result(self, out: Any, labels: Tensor | None, inputs: dict[str, Any]) -> Any:
+        """Scores and loss, from the states of both sides and the type's further inputs."""
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels)
-        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
+        loss = None if labels is None else self.loss(logits, labels, inputs)
+        return self.hand_on(self.output_class, out, loss=loss, logits=logits)
 
 
 class BiasedLM(LM):
@@ -259,7 +269,9 @@ class DecoderLM(PreTrainedModel):
 
     def __init__(self, config: Any):
         config = copy.deepcopy(config)  # it is another model's too
-        config.is_decoder, config.is_encoder_decoder = True, False
+        config.is_encoder_decoder = False
+        if hasattr(config, "is_decoder"):
+            config.is_decoder = True
         super().__init__(config)
         self.model = DecoderWrapper(config, self.decoder_class(config, self.variant.spec(config)))
         table = self.get_input_embeddings()

@@ -56,7 +56,7 @@ class Saving:
         except OSError as e:
             raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
         if push_to_hub:
-            _upload(folder, hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder)), hub)
+            upload(folder, hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder)), hub)
         return paths
 
     def push_to_hub(self: Any, repo_id: str, **hub: Any) -> Any:
@@ -65,7 +65,7 @@ class Saving:
 
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return _upload(folder, repo_id, hub)
+            return upload(folder, repo_id, hub)
 
     def save_vocabulary(self: Any, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary alone."""
@@ -173,7 +173,7 @@ def _templates(template: Any) -> dict[str, str]:
     return {**({"chat_template.jinja": template["default"]} if "default" in template else {}), **files}
 
 
-def _upload(folder: str, repo_id: str, hub: dict[str, Any]) -> Any:
+def upload(folder: str, repo_id: str, hub: dict[str, Any]) -> Any:
     from huggingface_hub import HfApi
 
     from autoload.repository import forget

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def by_name(name: str) -> Case:
 def lively(name: str) -> Case:
     """A case with large weights, so that its texts do not fall into repeating one token."""
     case = by_name(name)
-    return Case(case.model_type, {**case.config, "initializer_range": 0.35}, label="lively")
+    return replace(case, config={**case.config, "initializer_range": 0.35}, label="lively")
 
 
 def forget_lengths(model: Any) -> None:

@@ -1,10 +1,14 @@
-"""What the reference needs to run without a GPU."""
+"""What the reference needs to run without a GPU, and without packages that are hard to install."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+
+from tests.parity import detectron
 
 
 class MraKernel:
@@ -41,3 +45,31 @@ def mra_without_cuda() -> None:
     from transformers.models.mra import modeling_mra
 
     modeling_mra.mra_cuda_kernel = MraKernel()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nllb_moe_with_its_experts() -> Any:
+    """The reference takes a mask of zeros and ones for numbers of experts, so that the first two always run.
+
+    Returns:
+        What it does by itself.
+    """
+    from transformers.models.nllb_moe import modeling_nllb_moe
+
+    def forward(self: Any, x: Tensor, router_mask: Tensor, router_probs: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        for number in range(self.num_experts):
+            mine = router_probs[:, number] > 0
+            if mine.any():
+                made = self[f"expert_{number}"](x[mine]) * router_probs[mine, number, None]
+                out[mine] += made * (1 - self.moe_token_dropout)
+        return out
+
+    alone = modeling_nllb_moe.NllbMoeExperts.forward
+    modeling_nllb_moe.NllbMoeExperts.forward = forward  # type: ignore[method-assign, assignment]
+    return alone
+
+
+@pytest.fixture(scope="session", autouse=True)
+def layoutlmv2_without_detectron2() -> None:
+    detectron.install()

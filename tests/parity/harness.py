@@ -31,7 +31,10 @@ class Case:
     skip: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     tasks: tuple[str, ...] = ()  # to compare; none named: all
-    inputs: Callable[[Tensor], dict[str, Tensor]] | None = None  # further inputs, or others, from the token ids
+    # Further inputs, or others, from the token ids; None takes an input away.
+    inputs: Callable[[Tensor], Mapping[str, Any]] | None = None
+    tables: Mapping[str, int] = field(default_factory=dict)  # buffers of whole numbers: how many there are to draw from
+    image: tuple[int, ...] = ()  # channels, height and width, for a type that reads images and no tokens
     sound: tuple[int, ...] = ()  # shape of one recording, for models that hear: (samples,) or (frames, bins)
 
     def __str__(self) -> str:
@@ -39,7 +42,13 @@ class Case:
 
 
 LABELS = 5
-TARGETS = ("Model", "Seq2SeqLM", "QuestionAnswering")  # of encoder-decoders: those with a target of its own
+TARGETS = (
+    "Model",
+    "Seq2SeqLM",
+    "QuestionAnswering",
+    "SpeechSeq2Seq",
+    "ImageTextToText",
+)  # of encoder-decoders: those with a target of its own
 SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
 
 
@@ -72,11 +81,11 @@ def reference_model(case: Case, task: str) -> Any:
     config = CONFIG_MAPPING[case.model_type](**fields)
     torch.manual_seed(1)
     model = reference_class(case.model_type, task)(config)
-    perturb(model)
+    perturb(model, case.tables)
     return model.eval()
 
 
-def perturb(model: torch.nn.Module) -> None:
+def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> None:
     """Move every parameter and saved buffer, norms and biases included, so that none can be forgotten unseen."""
     generator = torch.Generator().manual_seed(2)
     unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()  # made anew at each load
@@ -88,6 +97,8 @@ def perturb(model: torch.nn.Module) -> None:
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
+            elif (count := (tables or {}).get(name.rpartition(".")[2])) is not None:
+                buffer.copy_(torch.randint(0, count, buffer.shape, generator=generator))
     model.tie_weights()
 
 
@@ -104,7 +115,9 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
     if encodes(case) and task == "SequenceClassification":
         ids[:, 6] = case.config.get("eos_token_id", 2)  # where the label is read; no padding gets there
     target = target_for(vocabulary, low, batch) if encodes(case) and task in TARGETS else {}
-    return {"input_ids": ids} | target | (case.inputs(ids) if case.inputs is not None else {})
+    read = {"pixel_values": torch.randn(batch, *case.image, generator=generator)} if case.image else {"input_ids": ids}
+    made = read | target | (dict(case.inputs(ids)) if case.inputs is not None else {})
+    return {name: value for name, value in made.items() if value is not None}
 
 
 def main_input(case: Case, task: str) -> str:
@@ -128,7 +141,8 @@ def target_for(vocabulary: int, low: int, batch: int, length: int = 9) -> dict[s
 
 def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS) -> dict[str, Tensor]:
     """Labels that a task takes; some tokens do not count."""
-    input_ids = inputs.get("decoder_input_ids", next(iter(inputs.values())))
+    main = ("decoder_input_ids", "input_ids", "input_features", "input_values", "pixel_values")
+    input_ids = next(inputs[name] for name in main if name in inputs)
     generator = torch.Generator().manual_seed(4)
     batch = input_ids.shape[0]
 
@@ -149,13 +163,13 @@ def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS
         hidden[:, 3:9] = True
         others = torch.stack([numbers(16, 16, 5) + 16 * row for row in range(batch)])
         return {"mask_time_indices": hidden, "sampled_negative_indices": others}
-    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM"):
+    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM", "SpeechSeq2Seq", "ImageTextToText"):
         labels = input_ids.clone()
         labels[0, :3] = -100
         return {"labels": labels}
     if task == "TokenClassification":
         return {"labels": numbers(num_labels, *input_ids.shape)}
-    if task in ("SequenceClassification", "ImageClassification"):
+    if task in ("SequenceClassification", "ImageClassification", "AudioClassification"):
         return {"labels": numbers(num_labels, batch)}
     if task in ("MultipleChoice", "NextSentencePrediction"):
         return {"labels": numbers(2, batch)}

@@ -18,9 +18,9 @@ from tests.parity.harness import Case, assert_close, encodes, inputs_for, refere
 
 def tasks_of(case: Case) -> list[str]:
     """A head that scores words, where there is one, and the model without a head: together they see every setting."""
-    tasks = registry.tasks_of(case.model_type)
-    found = [t for t in ("CausalLM", "MaskedLM", "Model") if t in tasks]
-    return found or [next(iter(tasks))]
+    tasks = [t for t in registry.tasks_of(case.model_type) if not case.tasks or t in case.tasks]
+    found = [t for t in ("CausalLM", "MaskedLM", "Seq2SeqLM", "ImageTextToText", "Model") if t in tasks]
+    return found or tasks[:1]
 
 
 def settings() -> Iterator[tuple[str, str, list[Case]]]:

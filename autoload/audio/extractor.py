@@ -1,0 +1,263 @@
+"""What all feature extractors can do: reading, saving, padding."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import os
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoload.audio.batch import BatchFeature
+from autoload.audio.sound import waveforms
+from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, FileError, unknown_argument
+from autoload.hub import Files, open_files
+
+Array = NDArray[Any]
+FILE = "preprocessor_config.json"
+HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
+STRATEGIES = ("longest", "max_length", "do_not_pad")
+# Keywords of other extractors and of tokenizers, which a processor or a pipeline may hand on; they mean nothing here.
+FOREIGN = frozenset(
+    ("add_special_tokens", "device", "do_normalize", "max_length", "padding", "padding_side", "pad_to_multiple_of",
+     "return_attention_mask", "return_token_timestamps", "truncation", "padding_value", "text_kwargs", "audio_kwargs",
+     "do_normalize_per_mel_bins", "common_kwargs", "is_split_into_words", "return_offsets_mapping", "return_length")
+)  # fmt: skip
+
+
+class SequenceFeatureExtractor:
+    """Makes a model's inputs from sounds; its attributes are the settings that files hold."""
+
+    model_input_names: ClassVar[list[str]] = ["input_values", "attention_mask"]
+    tables: ClassVar[tuple[str, ...]] = ("mel_filters", "window")  # computed, and not saved
+
+    def __init__(self, feature_size: int, sampling_rate: int, padding_value: float = 0.0, **settings: Any):
+        self.feature_size, self.sampling_rate, self.padding_value = feature_size, sampling_rate, padding_value
+        self.padding_side = settings.pop("padding_side", "right")
+        self.return_attention_mask = settings.pop("return_attention_mask", True)
+        for name in ("feature_extractor_type", "processor_class"):
+            settings.pop(name, None)
+        self.__dict__.update(settings)
+        for name in ("feature_size", "sampling_rate", "hop_length", "n_fft", "num_mel_bins"):
+            value = getattr(self, name, 1)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(name, value, "a positive whole number", where=FILE)
+        if self.padding_side not in ("left", "right"):
+            raise ConfigError("padding_side", self.padding_side, "'left' or 'right'", where=FILE)
+
+    # -- reading and saving
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Any:
+        """The extractor of a directory or Hub repository; takes the keywords of `AutoFeatureExtractor`."""
+        files = open_for(pretrained_model_name_or_path, settings)
+        return cls.from_dict(read_settings(files), **settings)
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: Mapping[str, Any], **settings: Any) -> Any:
+        """An extractor with the settings of a file, and others that win over them.
+
+        Raises:
+            ArgumentError: a setting that neither the file nor the class has.
+            ConfigError: a setting that cannot be meant.
+        """
+        unused = settings.pop("return_unused_kwargs", False)
+        known = {*feature_extractor_dict, *inspect.signature(cls.__init__).parameters, "padding_side"} - {"self"}
+        left = {key: settings.pop(key) for key in [*settings] if key not in known}
+        if left and not unused:
+            raise unknown_argument(f"{cls.__name__}.from_pretrained", next(iter(left)), [*known, *HUB])
+        made = cls(**{**feature_extractor_dict, **settings})
+        return (made, left) if unused else made
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, as files hold them."""
+        own = {key: copy.deepcopy(value) for key, value in self.__dict__.items() if key not in self.tables}
+        return {**own, "feature_extractor_type": type(self).__name__}
+
+    def to_json_string(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **hub: Any) -> list[str]:
+        """Write preprocessor_config.json into a directory, which is made where it is missing.
+
+        Raises:
+            FileError: `save_directory` is a file, or cannot be written.
+        """
+        return save({FILE: self.to_json_string()}, save_directory, push_to_hub, hub)
+
+    def push_to_hub(self, repo_id: str, **hub: Any) -> Any:
+        """Upload to a repository of the Hub, which is made where it is missing."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, push_to_hub=True, repo_id=repo_id, **hub)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+    # -- calls
+
+    def sounds(self, raw_speech: Any, sampling_rate: int | None, resample: bool, foreign: Collection[str]) -> list[Any]:
+        """The sounds of a call, each (samples,) in float32; `foreign` are keywords that the call does not know."""
+        for name in foreign:
+            if name not in FOREIGN:
+                known = [*inspect.signature(type(self).__call__).parameters]
+                raise unknown_argument(type(self).__name__, name, known)
+        return waveforms(raw_speech, sampling_rate, self.sampling_rate, type(self).__name__, resample)
+
+    def pad(
+        self,
+        processed_features: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Give the rows of a batch one length.
+
+        Args:
+            processed_features: name to rows, or a list of examples, as a collator has them.
+            padding: True or "longest", "max_length", False or "do_not_pad".
+            max_length: that length, and what rows are cut to with `truncation`.
+            truncation: cut what is longer.
+            pad_to_multiple_of: round the length up.
+            return_attention_mask: 1 at what is real; None asks the extractor's setting.
+            return_tensors: "np" or "pt"; None keeps the kind of the rows.
+
+        Raises:
+            AudioError: the input of the model is not there, or a length is needed and not given.
+        """
+        if isinstance(processed_features, (list, tuple)):
+            names = processed_features[0].keys() if processed_features else ()
+            processed_features = {key: [example[key] for example in processed_features] for key in names}
+        name = self.model_input_names[0]
+        if name not in processed_features:
+            found = ", ".join(processed_features) or "nothing"
+            raise AudioError(f"{type(self).__name__}.pad: expected {name}, found {found}.", field=name)
+        columns: dict[str, Any] = {key: [*map(as_array, rows)] for key, rows in processed_features.items()}
+        if return_tensors is None and len(columns[name]) and hasattr(processed_features[name][0], "detach"):
+            return_tensors = "pt"
+        masked = self.return_attention_mask if return_attention_mask is None else return_attention_mask
+        rows, given = columns[name], columns.get("attention_mask")
+        columns[name], mask = self.even(rows, padding, max_length, truncation, pad_to_multiple_of, given)
+        if masked:
+            columns["attention_mask"] = mask
+        strategy = self.strategy(padding, max_length)
+        if strategy == "do_not_pad" and len({len(row) for row in columns[name]}) > 1:
+            return BatchFeature(columns, return_tensors)
+        return BatchFeature(columns, return_tensors or "np")
+
+    def even(
+        self,
+        rows: list[Array],
+        padding: bool | str,
+        max_length: int | None,
+        truncation: bool,
+        multiple: int | None = None,
+        masks: list[Array] | None = None,
+    ) -> tuple[Any, Any]:
+        """Rows of one length, (batch, length, ...), and what of them is real, (batch, length); lists without padding."""
+        strategy = self.strategy(padding, max_length)
+        if truncation and max_length is None:
+            raise AudioError("truncation=True needs max_length.", field="max_length")
+        if max_length is not None and multiple:
+            max_length = -(-max_length // multiple) * multiple
+        if truncation:
+            rows = [row[:max_length] for row in rows]
+            masks = None if masks is None else [mask[:max_length] for mask in masks]
+        masks = [np.ones(len(row), np.int32) for row in rows] if masks is None else masks
+        if strategy == "do_not_pad" or not rows:
+            return rows, masks
+        longest = max(map(len, rows))
+        if strategy == "longest":
+            length = -(-longest // multiple) * multiple if multiple else longest
+        else:
+            length = max(longest, max_length or 0)
+        return self._filled(rows, length, self.padding_value), self._filled(masks, length, 0)
+
+    def _filled(self, rows: list[Array], length: int, value: float) -> Array:
+        dtype = np.float32 if rows[0].dtype == np.float64 else rows[0].dtype
+        out = np.full((len(rows), length, *rows[0].shape[1:]), value, dtype)
+        for place, row in zip(out, rows, strict=True):
+            start = length - len(row) if self.padding_side == "left" else 0
+            place[start : start + len(row)] = row
+        return out
+
+    def strategy(self, padding: Any, max_length: int | None) -> str:
+        """One of `STRATEGIES`, from what a caller says."""
+        padding = getattr(padding, "value", padding)
+        named = {True: "longest", False: "do_not_pad", None: "do_not_pad"}.get(padding, padding)
+        if named not in STRATEGIES:
+            raise ArgumentError(
+                f"padding={padding!r}: expected True, False or one of {', '.join(STRATEGIES)}.", name="padding"
+            )
+        if named == "max_length" and max_length is None:
+            raise AudioError("padding='max_length' needs max_length.", field="max_length")
+        return named
+
+
+def as_array(row: Any) -> Array:
+    """A row as an array; tensors from wherever they are."""
+    return row.detach().cpu().numpy() if hasattr(row, "detach") else np.asarray(row)
+
+
+def normalised(rows: Any, lengths: list[int] | None = None, fill: float = 0.0) -> list[Array]:
+    """Each row with mean 0 and variance 1; where lengths are given these count what is real, the rest is `fill`."""
+    out = []
+    for i, row in enumerate(rows):
+        real = row if lengths is None else row[: lengths[i]]
+        row = (row - real.mean()) / np.sqrt(real.var() + 1e-7)
+        if lengths is not None:
+            row[lengths[i] :] = fill
+        out.append(row)
+    return out
+
+
+def open_for(name: str | os.PathLike, settings: dict[str, Any]) -> Files:
+    """The files of a repository; takes the Hub's keywords out of `settings`."""
+    hub = {key: settings.pop(key) for key in HUB if key in settings}
+    for key in WITHOUT_EFFECT:
+        settings.pop(key, None)
+    return open_files(name, **{key: value for key, value in hub.items() if value is not None})
+
+
+def read_settings(files: Files) -> dict[str, Any]:
+    """What a repository says of its feature extractor.
+
+    Raises:
+        MissingFile: none of the files that could.
+        CorruptFile: such a file holds no object.
+    """
+    of_processor = files.json("processor_config.json")
+    for key in ("feature_extractor", "audio_processor"):
+        if isinstance(of_processor, dict) and isinstance(of_processor.get(key), dict):
+            return of_processor[key]
+    path = files.require(FILE, "the settings of the feature extractor")
+    found = files.json(FILE)
+    if not isinstance(found, dict):
+        raise CorruptFile(f"{path}: expected a JSON object, found {type(found).__name__}.", path=str(path))
+    return found
+
+
+def save(contents: Mapping[str, str], folder: str | os.PathLike, push: bool, hub: dict[str, Any]) -> list[str]:
+    """Write files into a directory, and upload it if asked for."""
+    from autoload.text.saving import upload, write
+
+    folder = os.path.expanduser(folder)
+    if os.path.isfile(folder):
+        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=folder)
+    try:
+        paths = [write(os.path.join(folder, name), text) for name, text in contents.items()]
+    except OSError as e:
+        raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
+    if push:
+        name = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder))
+        upload(folder, name, {"commit_message": "Upload processor", **hub})
+    return paths

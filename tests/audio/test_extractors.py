@@ -1,0 +1,250 @@
+"""Feature extractors beside the reference's, on the same sounds."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import autoload
+from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, MissingFile
+from tests.audio import sounds
+
+# class, settings, keywords of the call
+CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("Wav2Vec2FeatureExtractor", {}, {"padding": True}),
+    ("Wav2Vec2FeatureExtractor", {}, {"padding": False}),
+    ("Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, {"padding": True, "pad_to_multiple_of": 1000}),
+    ("Wav2Vec2FeatureExtractor", {"do_normalize": False, "padding_value": -0.5}, {"padding": True}),
+    (
+        "Wav2Vec2FeatureExtractor",
+        {"return_attention_mask": True},
+        {"padding": "max_length", "max_length": 16000, "truncation": True},
+    ),
+    ("Wav2Vec2FeatureExtractor", {"return_attention_mask": True, "padding_side": "left"}, {"padding": True}),
+    ("WhisperFeatureExtractor", {"chunk_length": 3}, {}),
+    ("WhisperFeatureExtractor", {"feature_size": 128}, {"padding": "longest", "return_attention_mask": True}),
+    ("WhisperFeatureExtractor", {"chunk_length": 1}, {"do_normalize": True, "return_attention_mask": True}),
+    (
+        "WhisperFeatureExtractor",
+        {"chunk_length": 1},
+        {"truncation": False, "padding": "longest", "return_attention_mask": True},
+    ),
+    ("ASTFeatureExtractor", {"max_length": 150}, {}),
+    ("ASTFeatureExtractor", {"max_length": 64, "num_mel_bins": 40, "do_normalize": False}, {}),
+    ("SeamlessM4TFeatureExtractor", {}, {}),
+    ("SeamlessM4TFeatureExtractor", {"stride": 3, "padding_value": 1.0}, {"pad_to_multiple_of": None}),
+    ("SeamlessM4TFeatureExtractor", {}, {"do_normalize_per_mel_bins": False, "return_attention_mask": False}),
+    ("Speech2TextFeatureExtractor", {}, {"padding": True}),
+    ("Speech2TextFeatureExtractor", {"normalize_vars": False}, {"padding": False, "return_attention_mask": False}),
+    ("Speech2TextFeatureExtractor", {}, {"padding": True, "max_length": 100, "truncation": True}),
+    ("ParakeetFeatureExtractor", {}, {}),
+    ("ParakeetFeatureExtractor", {"preemphasis": None, "feature_size": 40}, {"pad_to_multiple_of": 5000}),
+    ("ClapFeatureExtractor", {"max_length_s": 3}, {}),
+    ("ClapFeatureExtractor", {"max_length_s": 3, "truncation": "rand_trunc"}, {"padding": "repeat"}),
+    ("ClapFeatureExtractor", {"max_length_s": 3}, {"padding": "pad"}),
+]
+CLASSES = list(dict.fromkeys(name for name, *_ in CALLS))
+
+
+def pair(name: str, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """Our extractor and the reference's."""
+    import transformers
+
+    return getattr(autoload, name)(**settings), getattr(transformers, name)(**settings)
+
+
+def assert_same(ours: Any, theirs: Any, skip: tuple[str, ...] = (), single: bool = False) -> None:
+    """Equal to 1e-5 of the largest value, or of 1.
+
+    `single`: the reference's transform is in float32, whose noise in the emptiest of narrow filters is beyond that; one
+    value in a thousand may be ten times as far (`test_quiet_places_of_tones` shows which of the two is nearer the truth).
+    """
+    assert {*ours} == {*theirs}
+    for key in {*theirs} - {*skip}:
+        assert type(ours[key]) is type(theirs[key]) or isinstance(ours[key], (list, np.ndarray)), key
+        assert len(ours[key]) == len(theirs[key])
+        for a, b in zip(ours[key], theirs[key], strict=True):
+            a, b = np.asarray(a), np.asarray(b)
+            assert a.shape == b.shape, key
+            scale = max(1.0, float(np.abs(b).max(initial=0)))
+            errors = np.abs(a.astype(np.float64) - b) / scale
+            assert errors.max(initial=0) <= (1e-4 if single else 1e-5), key
+            assert np.quantile(errors, 0.999) <= 1e-5 if errors.size else True, key
+
+
+@pytest.mark.parametrize("name, settings, call", CALLS, ids=lambda value: value if isinstance(value, str) else "")
+def test_values(name: str, settings: dict[str, Any], call: dict[str, Any]) -> None:
+    ours, theirs = pair(name, settings)
+    rate = theirs.sampling_rate
+    skip = ("is_longer",) if name.startswith("Clap") else ()  # one of these is drawn by lot
+    single = name.startswith(("Whisper", "Parakeet"))
+    batch = sounds.ragged(rate)
+    whole = call.get("padding", "longest") is not False
+    for kind in [None, "np", "pt"] if whole else [None]:
+        expected = theirs(batch, sampling_rate=rate, return_tensors=kind, **call)
+        assert_same(ours(batch, sampling_rate=rate, return_tensors=kind, **call), expected, skip, single)
+    for sound in (sounds.noise(1.1, 5, rate), sounds.half_silent(1.7, rate), sounds.clipped(0.9, rate)):
+        expected = theirs(sound, sampling_rate=rate, return_tensors="pt", **call)
+        found = ours(sound, sampling_rate=rate, return_tensors="pt", **call)
+        assert_same(found, expected, skip, single)
+        assert all(found[key].dtype == expected[key].dtype for key in expected)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_inputs(name: str) -> None:
+    """Lists, float64, tensors and (batch, samples) are the same sound."""
+    ours, _ = pair(name, {})
+    rate = ours.sampling_rate
+    sound = sounds.noise(0.6, 6, rate)
+    keywords: dict[str, Any] = dict(sampling_rate=rate, return_tensors="np")
+    expected = ours(sound, **keywords)
+    for same in (sound.tolist(), torch.from_numpy(sound), [sound], [sound.tolist()], sound[None], sound.astype("f8")):
+        assert_same(ours(same, **keywords), expected)
+
+
+@pytest.mark.parametrize("name", ["Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor"])
+@pytest.mark.parametrize("samples", [1, 2, 80, 399, 401])
+def test_very_short(name: str, samples: int) -> None:
+    ours, theirs = pair(name, {})
+    sound = sounds.noise(1)[:samples]
+    keywords: dict[str, Any] = dict(sampling_rate=16000, return_tensors="pt")
+    assert_same(ours(sound, **keywords), theirs(sound, **keywords))
+
+
+def test_quiet_places_of_tones() -> None:
+    """float32 leaves noise between pure tones: ours is no further from the truth than the reference's."""
+    ours, theirs = pair("WhisperFeatureExtractor", {"chunk_length": 2})
+    sound = sounds.tones(2)
+    exact = reference_in_double(sound, theirs)
+    found = ours(sound, sampling_rate=16000)["input_features"][0]
+    expected = theirs(sound, sampling_rate=16000)["input_features"][0]
+    assert np.abs(found - exact).max() <= 1.5 * np.abs(expected - exact).max() + 1e-6
+    assert np.abs(found - expected).max() < 2e-3
+
+
+def reference_in_double(sound: np.ndarray, extractor: Any) -> np.ndarray:
+    window = torch.hann_window(extractor.n_fft, dtype=torch.float64)
+    spectrum = torch.stft(
+        torch.from_numpy(sound).double(), extractor.n_fft, extractor.hop_length, window=window, return_complex=True
+    )
+    log = (torch.from_numpy(extractor.mel_filters).T @ spectrum[..., :-1].abs() ** 2).clamp(min=1e-10).log10()
+    return ((torch.maximum(log, log.max() - 8) + 4) / 4).numpy()
+
+
+# -- files
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_saved_files_are_the_reference_s(name: str, tmp_path: Path) -> None:
+    ours, theirs = pair(name, {})
+    assert ours.to_dict() == theirs.to_dict()
+    theirs.save_pretrained(tmp_path)
+    loaded = autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert type(loaded).__name__ == name and loaded.to_dict() == theirs.to_dict()
+    loaded.save_pretrained(tmp_path / "again")
+    assert type(theirs).from_pretrained(tmp_path / "again").to_dict() == theirs.to_dict()
+    changed = autoload.AutoFeatureExtractor.from_pretrained(tmp_path, padding_value=2.0)
+    assert changed.padding_value == 2.0
+
+
+def test_class_by_model_type(tmp_path: Path) -> None:
+    settings = {"sampling_rate": 8000, "feature_size": 1, "do_normalize": False}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert"}))
+    found = autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert type(found).__name__ == "Wav2Vec2FeatureExtractor" and found.sampling_rate == 8000
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(AudioError, match="feature_extractor_type.*'bert'"):
+        autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+
+
+def test_tables_agree_with_the_reference() -> None:
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+
+    from autoload.audio.auto import CLASS_OF_TYPE, CLASSES
+
+    theirs = {k: v for k, v in FEATURE_EXTRACTOR_MAPPING_NAMES.items() if v in CLASSES}
+    assert CLASS_OF_TYPE == theirs
+
+
+@pytest.mark.parametrize(
+    "content, error, match",
+    [
+        (None, MissingFile, "preprocessor_config.json"),
+        ("[]", CorruptFile, "JSON object"),
+        ("{", CorruptFile, "preprocessor_config.json"),
+        ('{"feature_extractor_type": "ViTFeatureExtractor"}', AudioError, "ViTFeatureExtractor"),
+        ('{"feature_extractor_type": "WhisperFeatureExtractor", "hop_length": 0}', ConfigError, "hop_length"),
+        ('{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": "a"}', ConfigError, "sampling_rate"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, content: str | None, error: type[Exception], match: str) -> None:
+    if content is not None:
+        (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(error, match=match):
+        autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+
+
+def test_unknown_keywords() -> None:
+    extractor = autoload.Wav2Vec2FeatureExtractor()
+    with pytest.raises(ArgumentError, match="did you mean 'sampling_rate'"):
+        extractor(sounds.noise(0.1), samplingrate=16000)
+    with pytest.raises(AudioError, match="rows differ in length"):
+        extractor(sounds.ragged(), sampling_rate=16000, return_tensors="pt")
+    with pytest.raises(AudioError, match="needs max_length"):
+        extractor(sounds.ragged(), sampling_rate=16000, padding="max_length")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_another_rate(name: str) -> None:
+    extractor = getattr(autoload, name)()
+    with pytest.raises(AudioError, match=rf"11025 Hz, expected {extractor.sampling_rate} Hz"):
+        extractor(sounds.noise(0.5), sampling_rate=11025)
+
+
+def test_resampling() -> None:
+    pytest.importorskip("scipy")
+    extractor = autoload.Wav2Vec2FeatureExtractor(do_normalize=False)
+    slow = sounds.tones(1, 8000)
+    values = extractor(slow, sampling_rate=8000, resample=True)["input_values"][0]
+    assert values.shape == (16000,)
+    assert np.abs(values[2000:-2000] - sounds.tones(1)[2000:-2000]).max() < 1e-2
+
+
+# -- padding by itself, as collators use it
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("keywords", [{}, {"pad_to_multiple_of": 7}, {"padding": "max_length", "max_length": 30}])
+def test_pad(side: str, keywords: dict[str, Any]) -> None:
+    ours, theirs = pair("Wav2Vec2FeatureExtractor", {"padding_side": side, "return_attention_mask": True})
+    examples = [{"input_values": sounds.noise(1)[:n]} for n in (5, 20, 11)]
+    for kind in ("np", "pt"):
+        expected = theirs.pad([dict(e) for e in examples], return_tensors=kind, **keywords)
+        assert_same(ours.pad(examples, return_tensors=kind, **keywords), expected)
+    assert ours.pad([{"input_values": torch.zeros(3)}, {"input_values": torch.zeros(4)}]).input_values.shape == (2, 4)
+    with pytest.raises(AudioError, match="expected input_values"):
+        ours.pad([{"values": [1.0]}])
+
+
+def test_batch_feature() -> None:
+    from autoload import BatchFeature
+
+    batch = BatchFeature({"a": [[1.0, 2.0]], "b": [[1, 2]], "c": ["text"]}, tensor_type="pt")
+    assert batch.a.dtype == torch.float32 and batch["b"].dtype == torch.int64 and batch.c == ["text"]
+    moved = batch.to(torch.bfloat16)
+    assert moved is batch and batch.a.dtype == torch.bfloat16 and batch.b.dtype == torch.int64
+    again = pickle.loads(pickle.dumps(batch))
+    assert torch.equal(again.a, batch.a) and {**again}.keys() == {"a", "b", "c"}
+    with pytest.raises(AttributeError, match="no entry 'd'"):
+        batch.d  # noqa: B018
+    with pytest.raises(KeyError, match="numbered 0"):
+        batch[0]
+    with pytest.raises(ArgumentError, match="'pt' or 'np'"):
+        BatchFeature({"a": [1]}, "tf")

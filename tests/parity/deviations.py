@@ -1,0 +1,95 @@
+"""The table of deviations from the reference: `python -m tests.tools` writes DEVIATIONS.md anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from tests.parity.cases import all_cases
+
+TABLE = Path(__file__).parent / "DEVIATIONS.md"
+HEADER = """\
+# Where models differ from the reference
+
+Every model type is compared with the reference, release 5.23.0, in every head (`test_parity.py`). Two kinds of exceptions
+stand here; `python -m tests.tools` writes them.
+
+## Other results, on purpose
+
+Here a published model, its paper or the library that it was trained with says what is right. Each row has a test.
+
+| what | the reference | here | test |
+|---|---|---|---|
+"""
+SECOND = """
+## Checks that a case leaves out
+
+From `Case.skip`; where the reason names no test, the check has nothing to look at.
+
+| cases | check | reason |
+|---|---|---|
+"""
+# What, what the reference does, what is done here, and the test that shows it.
+ON_PURPOSE = (
+    (
+        "nllb-moe",
+        "takes a mask of zeros and ones for numbers of experts: experts 0 and 1 always run",
+        "the two experts that the router chooses, as in fairseq and in release 4; the parity suite puts that into the "
+        "reference too",
+        "test_nllb_moe.py",
+    ),
+    (
+        "nllb-moe, training",
+        "masks numbers within an expert's output, and makes the others larger; evaluation makes them smaller",
+        "masks whole outputs and makes none larger (arXiv:2207.04672), so that both agree on average",
+        "test_nllb_moe.py",
+    ),
+    (
+        "nllb-moe, a batch after evaluation",
+        "training goes on with the room that experts had in evaluation",
+        "the configuration's `expert_capacity`",
+        "test_nllb_moe.py",
+    ),
+    (
+        "prophetnet, `output_attentions`",
+        "gives scores before the softmax as the encoder's weights and those of cross-attention",
+        "weights",
+        "test_prophetnet.py",
+    ),
+    (
+        "mra",
+        "has attention in CUDA alone, takes one text's mask for another's, and whole blocks only",
+        "plain PyTorch, each text's own mask, any length; the parity suite gives the reference its CUDA functions",
+        "test_hidden_padding.py",
+    ),
+    ("yoso", "sees padding: its mask becomes all ones", "padding is hidden", "test_hidden_padding.py"),
+    (
+        "big_bird, bigbird_pegasus",
+        "turn to full attention for good once they have seen a short text",
+        "each text by its own length",
+        "test_big_bird.py",
+    ),
+    (
+        "ibert, training",
+        "gives the gradient of a residual to its scale",
+        "gives it to the residual",
+        "test_ibert.py",
+    ),
+    (
+        "fsmt",
+        "with a cache looks ahead in a pass over several tokens, and in embeddings",
+        "never looks ahead",
+        "test_seq2seq.py",
+    ),
+)
+
+
+def table() -> str:
+    """The whole file."""
+    cases: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for case in all_cases():
+        for check, reason in case.skip.items():
+            cases[reason, check].append(str(case))
+    skips = sorted((", ".join(f"`{name}`" for name in names), *key[::-1]) for key, names in cases.items())
+    rows = ["".join(f"| {cell} " for cell in row) + "|\n" for row in ON_PURPOSE]
+    return "".join([HEADER, *rows, SECOND, *(f"| {names} | {check} | {reason} |\n" for names, check, reason in skips)])
