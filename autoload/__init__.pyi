@@ -9420,7 +9420,7 @@ class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
 class WhisperModel(_Loads, _models_whisper.Model):
     config: WhisperConfig
 
-class WhisperForSequenceClassification(_Loads, _models_whisper.AudioClassification):
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
     config: WhisperConfig
 
 class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):

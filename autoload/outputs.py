@@ -175,6 +175,8 @@ class MoEModelOutput(ModelOutput):
     attentions: States = None
     router_probs: States = None
     router_logits: States = None
+
+
 class BaseModelOutputWithAttentionMask(ModelOutput):
     """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
 

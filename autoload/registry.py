@@ -325,6 +325,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
+    ("whisper", "AudioClassification"): "WhisperForAudioClassification",
     ("whisper", "SpeechSeq2Seq"): "WhisperForConditionalGeneration",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
@@ -335,10 +336,9 @@ IRREGULAR: dict[tuple[str, str], str] = {
 
 # What a class name ends with, where it is not "For" and the task.
 SUFFIXES = {
-    "Model": "Model",
-    "Backbone": "Backbone",
     "AudioClassification": "ForSequenceClassification",
     "AudioXVector": "ForXVector",
+    "Backbone": "Backbone",
     "Model": "Model",
     "Seq2SeqLM": "ForConditionalGeneration",
     "TextEncoding": "EncoderModel",
