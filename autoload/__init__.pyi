@@ -166,6 +166,7 @@ from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
+from autoload.models import parakeet as _models_parakeet
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
 from autoload.models import pix2struct as _models_pix2struct
@@ -5221,6 +5222,38 @@ class OPTConfig(PreTrainedConfig):
     enable_bias: bool
     layer_norm_elementwise_affine: bool
 
+class ParakeetCTCConfig(PreTrainedConfig):
+    vocab_size: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    encoder_config: Any
+    pad_token_id: int
+    initializer_range: float
+
+class ParakeetEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    hidden_act: str
+    attention_bias: bool
+    convolution_bias: bool
+    conv_kernel_size: int
+    subsampling_factor: int
+    subsampling_conv_channels: int
+    num_mel_bins: int
+    subsampling_conv_kernel_size: int
+    subsampling_conv_stride: int
+    dropout: float
+    dropout_positions: float
+    layerdrop: float
+    activation_dropout: float
+    attention_dropout: float
+    max_position_embeddings: int
+    scale_input: bool
+    initializer_range: float
+
 class PegasusConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -8784,6 +8817,9 @@ class OPTForSequenceClassification(_Loads, _models_gpt_fairseq.OPTSequenceClassi
 class OPTForQuestionAnswering(_Loads, _models_gpt_fairseq.OPTQuestionAnswering):
     config: OPTConfig
 
+class ParakeetEncoder(_Loads, _models_parakeet.Model):
+    config: ParakeetEncoderConfig
+
 class PegasusModel(_Loads, _models_bart.Model):
     config: PegasusConfig
 
@@ -9429,7 +9465,7 @@ class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
 class WhisperModel(_Loads, _models_whisper.Model):
     config: WhisperConfig
 
-class WhisperForSequenceClassification(_Loads, _models_whisper.AudioClassification):
+class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
     config: WhisperConfig
 
 class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):
@@ -9566,6 +9602,9 @@ class YoutuModel(_Loads, _models_decoder.Model):
 
 class YoutuForCausalLM(_Loads, _models_decoder.CausalLM):
     config: YoutuConfig
+
+class ParakeetForCTC(_Loads, _models_parakeet.CTC):
+    config: ParakeetCTCConfig
 
 class AlbertTokenizer(PreTrainedTokenizerBase): ...
 

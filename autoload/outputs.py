@@ -925,3 +925,20 @@ class UniSpeechSatForPreTrainingOutput(ModelOutput):
     codevector_perplexity: Tensor | None = None
     hidden_states: States = None
     attentions: States = None
+
+
+@dataclass
+class ParakeetEncoderModelOutput(BaseModelOutputWithPooling):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
+class ParakeetCTCGenerateOutput(ModelOutput):
+    """The likeliest character of each frame: `sequences` (batch, frames), padding where there is no frame."""
+
+    sequences: Tensor = ALWAYS
+    logits: Tensor | None = None
+    attentions: States = None
+    hidden_states: States = None

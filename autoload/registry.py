@@ -220,6 +220,8 @@ MODELS: dict[str, Row] = {
     "openai-gpt": Row("gpt", "OpenAIGPT", LM_S + " PreTraining=CausalLM"),
     "openai_privacy_filter": Row("two_way", "OpenAIPrivacyFilter", "Model TokenClassification"),
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
+    "parakeet_ctc": Row("parakeet", "Parakeet", "Model=CTC CTC", "ParakeetCTC"),
+    "parakeet_encoder": Row("parakeet", "ParakeetEncoder", "Model"),
     "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
     "pegasus_x": Row("pegasus_x", "PegasusX", SEQ2SEQ),
     "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
@@ -318,6 +320,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
+    ("parakeet_encoder", "Model"): "ParakeetEncoder",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
     ("pix2struct", "ImageTextToText"): "Pix2StructForConditionalGeneration",
     ("pop2piano", "SpeechSeq2Seq"): "Pop2PianoForConditionalGeneration",
@@ -325,6 +328,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
+    ("whisper", "AudioClassification"): "WhisperForAudioClassification",
     ("whisper", "SpeechSeq2Seq"): "WhisperForConditionalGeneration",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
     ("xlm", "QuestionAnswering"): "XLMForQuestionAnsweringSimple",
@@ -335,10 +339,10 @@ IRREGULAR: dict[tuple[str, str], str] = {
 
 # What a class name ends with, where it is not "For" and the task.
 SUFFIXES = {
-    "Model": "Model",
-    "Backbone": "Backbone",
     "AudioClassification": "ForSequenceClassification",
     "AudioXVector": "ForXVector",
+    "Backbone": "Backbone",
+    "Model": "Model",
     "Seq2SeqLM": "ForConditionalGeneration",
     "TextEncoding": "EncoderModel",
 }
@@ -567,7 +571,7 @@ def _built_in(model_type: str, task: str) -> type:
                 **variant.members,
             }
             headless = ("Model", *CHOICES.get((model_type, "Model"), ()))
-            if task not in headless and "Model" in tasks_of(model_type):
+            if task not in headless and tasks_of(model_type).get("Model") == "Model":
                 members["base_class"] = _built_in(model_type, "Model")
             _classes[key] = type(name, (head,), members)
         return _classes[key]

@@ -29,3 +29,33 @@ def relative_buckets(distance: Tensor, buckets: int, max_distance: int, both: bo
 def distances(queries: int, keys: int, device: torch.device) -> Tensor:
     """Key position minus query position; (queries, keys)."""
     return torch.arange(keys, device=device)[None, :] - torch.arange(queries, device=device)[:, None]
+
+
+def distance_waves(x: Tensor) -> Tensor:
+    """Sines and cosines of all distances in a sequence, from the furthest back to the furthest ahead.
+
+    Args:
+        x: (batch, seq, dim).
+
+    Returns:
+        (2 seq - 1, dim).
+    """
+    seq, size = x.shape[1:]
+    away = torch.arange(seq - 1, -seq, -1, device=x.device).float()
+    slower = torch.exp(torch.arange(0, size, 2, device=x.device) * (-math.log(10000.0) / size))
+    angles = away[:, None] * slower
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(x.dtype)
+
+
+def by_key(scores: Tensor) -> Tensor:
+    """Scores of distances as scores of keys (arXiv:1901.02860).
+
+    Args:
+        scores: (batch, heads, queries, 2 queries - 1), by distance as in `distance_waves`.
+
+    Returns:
+        (batch, heads, queries, keys).
+    """
+    seq = scores.shape[2]
+    places = distances(seq, seq, scores.device) + seq - 1
+    return scores.gather(-1, places.expand(*scores.shape[:2], -1, -1))

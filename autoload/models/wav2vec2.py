@@ -107,9 +107,9 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """The wide layer and the way back."""
 
-    def __init__(self, config: Any, size: int | None = None, act: str | None = None):
+    def __init__(self, config: Any, width: int | None = None, act: str | None = None):
         super().__init__()
-        size = size or config.hidden_size
+        size: int = width or config.hidden_size
         self.intermediate_dropout = nn.Dropout(config.activation_dropout)
         self.intermediate_dense = nn.Linear(size, config.intermediate_size)
         self.intermediate_act_fn = Activation(act or config.hidden_act)

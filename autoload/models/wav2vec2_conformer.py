@@ -5,7 +5,6 @@ Gulati et al. 2020 (arXiv:2005.08100); Wang et al. 2020 (arXiv:2010.05171); Barr
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from autoload.errors import ConfigError
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context, attend, encoder_mask
 from autoload.layers.convolution import BatchNorm1d, SpeechConv1d, UniformLinear, conv_lengths, mask_of_lengths
-from autoload.layers.relative import distances
+from autoload.layers.relative import by_key, distance_waves, distances
 from autoload.model import Variant
 from autoload.models import wav2vec2_heads as heads
 from autoload.models.wav2vec2 import ConvPositions, FeedForward, Model, Spec
@@ -34,6 +33,8 @@ class Blocks(Spec):
 
 class Rotations(nn.Module):
     """cos and sin for rotary positions, from frequencies that a checkpoint may hold."""
+
+    inv_freq: Tensor
 
     def __init__(self, config: Any, saved: bool):
         super().__init__()
@@ -52,14 +53,6 @@ class Rotations(nn.Module):
         times = torch.arange(x.shape[1], device=x.device).to(self.inv_freq.dtype)
         angles = (times[:, None] * self.inv_freq).repeat(1, 2)[:, None]
         return angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-
-
-def wave_table(x: Tensor) -> Tensor:
-    """Sines and cosines of all distances, from the furthest back to the furthest ahead; (2 frames - 1, dim)."""
-    frames, size = x.shape[1:]
-    away = torch.arange(frames - 1, -frames, -1, device=x.device).float()
-    angles = away[:, None] * torch.exp(torch.arange(0, size, 2, device=x.device) * (-math.log(10000.0) / size))
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -111,9 +104,7 @@ class Attention(nn.Module):
     def by_waves(self, q: Tensor, waves: Tensor) -> Tensor:
         """What each query says of the distance to each key (arXiv:1901.02860); (batch, heads, queries, keys)."""
         table = self.linear_pos(waves).unflatten(-1, (self.heads, self.dim)).permute(1, 2, 0)  # (heads, dim, distances)
-        frames = q.shape[2]
-        places = distances(frames, frames, q.device) + frames - 1
-        return (q @ table).gather(-1, places.expand(*q.shape[:2], -1, -1))
+        return by_key(q @ table)
 
 
 class Convolution(nn.Module):
@@ -187,7 +178,7 @@ class BertEncoder(nn.Module):
         if self.positions == "rotary":
             context.extra["places"] = self.embed_positions(x)
         if self.positions == "relative":
-            context.extra["places"] = wave_table(x)
+            context.extra["places"] = distance_waves(x)
         return x
 
     def end(self, x: Tensor, context: Context) -> Tensor:
