@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import autoload
 from autoload.errors import ConfigError
 from autoload.layers.relative import distances, relative_buckets
-from autoload.loading import Weights
+from autoload.weights import Weights
 from tests.parity.cases import all_cases
 from tests.parity.cases.t5 import TINY
 from tests.parity.harness import Case, assert_close, inputs_for, labels_for, reference_model
