@@ -108,6 +108,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.generation.stopping",
     ),
+    **dict.fromkeys(("WhisperTimeStampLogitsProcessor",), "autoload.generation.speech_rules"),
     **dict.fromkeys(("StopStringCriteria",), "autoload.generation.stop_strings"),
     **dict.fromkeys(
         ("AsyncTextIteratorStreamer", "BaseStreamer", "TextIteratorStreamer", "TextStreamer"),

@@ -40,6 +40,7 @@ from autoload.generation.processors import RepetitionPenaltyLogitsProcessor as R
 from autoload.generation.processors import SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor
 from autoload.generation.processors import SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor
 from autoload.generation.processors import SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor
+from autoload.generation.speech_rules import WhisperTimeStampLogitsProcessor as WhisperTimeStampLogitsProcessor
 from autoload.generation.stop_strings import StopStringCriteria as StopStringCriteria
 from autoload.generation.stopping import ConfidenceCriteria as ConfidenceCriteria
 from autoload.generation.stopping import EosTokenCriteria as EosTokenCriteria
@@ -95,6 +96,7 @@ from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFas
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
+from autoload.models import audio_spectrogram_transformer as _models_audio_spectrogram_transformer
 from autoload.models import bart as _models_bart
 from autoload.models import bert as _models_bert
 from autoload.models import bert_heads as _models_bert_heads
@@ -165,9 +167,12 @@ from autoload.models import nomic_bert as _models_nomic_bert
 from autoload.models import nystromformer as _models_nystromformer
 from autoload.models import pegasus_x as _models_pegasus_x
 from autoload.models import perceiver as _models_perceiver
+from autoload.models import pix2struct as _models_pix2struct
+from autoload.models import pop2piano as _models_pop2piano
 from autoload.models import prophetnet as _models_prophetnet
 from autoload.models import reformer as _models_reformer
 from autoload.models import reformer_heads as _models_reformer_heads
+from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
@@ -176,10 +181,19 @@ from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
+from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
+from autoload.models import udop as _models_udop
 from autoload.models import vilt as _models_vilt
 from autoload.models import visual_bert as _models_visual_bert
 from autoload.models import vit as _models_vit
+from autoload.models import wav2vec2 as _models_wav2vec2
+from autoload.models import wav2vec2_adapters as _models_wav2vec2_adapters
+from autoload.models import wav2vec2_conformer as _models_wav2vec2_conformer
+from autoload.models import wav2vec2_heads as _models_wav2vec2_heads
+from autoload.models import wav2vec2_kin as _models_wav2vec2_kin
+from autoload.models import wav2vec2_pretraining as _models_wav2vec2_pretraining
+from autoload.models import wavlm as _models_wavlm
 from autoload.models import whisper as _models_whisper
 from autoload.models import xlm as _models_xlm
 from autoload.models import xlnet as _models_xlnet
@@ -739,6 +753,23 @@ class AriaTextConfig(PreTrainedConfig):
     moe_num_experts: int
     moe_topk: int
     moe_num_shared_experts: int
+
+class ASTConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    layer_norm_eps: float
+    patch_size: int
+    qkv_bias: bool
+    frequency_stride: int
+    time_stride: int
+    max_length: int
+    num_mel_bins: int
 
 class AXK1Config(PreTrainedConfig):
     vocab_size: int
@@ -1458,6 +1489,52 @@ class CwmConfig(PreTrainedConfig):
     sliding_window: int
     layer_types: Any
 
+class Data2VecAudioConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    conv_pos_kernel_size: int
+
 class Data2VecTextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1862,6 +1939,52 @@ class Dots1Config(PreTrainedConfig):
     max_window_layers: int
     layer_types: Any
     num_local_experts: Any
+
+class Dots3NoteTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    attention_bias: bool
+    kv_lora_rank: int
+    q_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    output_router_logits: bool
+    n_shared_experts: int
+    n_group: int
+    topk_group: int
+    norm_topk_prob: bool
+    moe_intermediate_size: int
+    n_routed_experts: int
+    routed_scaling_factor: float
+    num_experts_per_tok: int
+    mlp_layer_types: Any
+    index_topk: int
+    index_head_dim: int
+    index_n_heads: int
+    mlp_bias: bool
+    head_dim: int
+    layer_types: Any
+    sliding_window: Any
+    shared_experts_intermediate_size: int
+    rope_theta: Any
+    rope_scaling: Any
+    num_local_experts: int
 
 class DPRConfig(PreTrainedConfig):
     vocab_size: int
@@ -3181,6 +3304,47 @@ class HrmTextConfig(PreTrainedConfig):
     embedding_scale: Any
     prefix_lm: bool
     num_layers_per_stack: Any
+
+class HubertConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_proj_layer_norm: bool
+    conv_pos_batch_norm: bool
 
 class HunYuanDenseV1Config(PreTrainedConfig):
     vocab_size: int
@@ -5204,6 +5368,15 @@ class PhimoeConfig(PreTrainedConfig):
     input_jitter_noise: float
     lm_head_bias: bool
 
+class Pix2StructConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    initializer_factor: float
+    initializer_range: float
+    is_vqa: bool
+    tie_word_embeddings: bool
+    is_encoder_decoder: bool
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -5235,6 +5408,34 @@ class PLBartConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
     initializer_range: float
+
+class Pop2PianoConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: str
+    is_gated_act: Any
+    composer_vocab_size: int
+    scale_decoder_outputs: Any
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
 
 class ProphetNetConfig(PreTrainedConfig):
     activation_dropout: float
@@ -5530,6 +5731,18 @@ class RemBertConfig(PreTrainedConfig):
     output_embedding_size: int
     classifier_dropout_prob: float
 
+class ResNetConfig(PreTrainedConfig):
+    num_channels: int
+    embedding_size: int
+    hidden_sizes: Any
+    depths: Any
+    layer_type: str
+    hidden_act: str
+    downsample_in_first_stage: bool
+    downsample_in_bottleneck: bool
+    out_features: Any
+    out_indices: Any
+
 class RobertaConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5648,6 +5861,45 @@ class SeedOssConfig(PreTrainedConfig):
     residual_dropout: float
     mlp_bias: bool
     head_dim: int
+
+class SEWConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
 
 class SiglipVisionConfig(PreTrainedConfig):
     hidden_size: int
@@ -5961,6 +6213,63 @@ class TrOCRConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
 
+class TvpConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: Any
+    backbone_config: Any
+    distance_loss_weight: float
+    duration_loss_weight: float
+    visual_prompter_type: str
+    visual_prompter_apply: str
+    visual_prompt_size: int
+    max_img_size: int
+    num_frames: int
+    max_grid_col_position_embeddings: int
+    max_grid_row_position_embeddings: int
+
+class UdopConfig(PreTrainedConfig):
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: Any
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    feed_forward_proj: str
+    is_encoder_decoder: bool
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    is_decoder: bool
+    tie_word_embeddings: bool
+    dense_act_fn: Any
+    is_gated_act: Any
+    relative_bias_args: Any
+    max_2d_position_embeddings: int
+    image_size: int
+    patch_size: int
+    num_channels: int
+    add_cross_attention: bool
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
 class UltrabertConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6027,6 +6336,107 @@ class UMT5Config(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
     head_dim: int
+
+class UniSpeechConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    num_ctc_classes: int
+    replace_prob: float
+
+class UniSpeechSatConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    num_clusters: int
 
 class VaultGemmaConfig(PreTrainedConfig):
     vocab_size: int
@@ -6135,6 +6545,229 @@ class VoxtralRealtimeTextConfig(PreTrainedConfig):
     attention_dropout: float
     head_dim: Any
     sliding_window: int
+
+class Wav2Vec2Config(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    do_stable_layer_norm: bool
+    feat_quantizer_dropout: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    adapter_attn_dim: Any
+
+class Wav2Vec2BertConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feature_projection_input_dim: int
+    adapter_act: str
+    use_intermediate_ffn_before_adapter: bool
+    position_embeddings_type: str
+    left_max_position_embeddings: int
+    right_max_position_embeddings: int
+
+class Wav2Vec2ConformerConfig(PreTrainedConfig):
+    vocab_size: Any
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    rotary_embedding_base: int
+    max_source_positions: int
+    conv_depthwise_kernel_size: int
+    conformer_conv_dropout: float
+    feat_quantizer_dropout: float
+    position_embeddings_type: str
+
+class WavLMConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    layerdrop: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    num_codevectors_per_group: int
+    num_codevector_groups: int
+    contrastive_logits_temperature: float
+    num_negatives: int
+    codevector_dim: int
+    proj_codevector_dim: int
+    diversity_loss_weight: float
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    tdnn_dim: Any
+    tdnn_kernel: Any
+    tdnn_dilation: Any
+    xvector_output_dim: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    add_adapter: bool
+    adapter_kernel_size: int
+    adapter_stride: int
+    num_adapter_layers: int
+    output_hidden_size: Any
+    num_buckets: int
+    max_bucket_distance: int
+    do_stable_layer_norm: bool
+    num_ctc_classes: int
 
 class WhisperConfig(PreTrainedConfig):
     is_encoder_decoder: bool
@@ -6462,6 +7095,12 @@ class AriaTextModel(_Loads, _models_moe.Model):
 class AriaTextForCausalLM(_Loads, _models_moe.CausalLM):
     config: AriaTextConfig
 
+class ASTModel(_Loads, _models_audio_spectrogram_transformer.Model):
+    config: ASTConfig
+
+class ASTForAudioClassification(_Loads, _models_audio_spectrogram_transformer.AudioClassification):
+    config: ASTConfig
+
 class AXK1Model(_Loads, _models_moe.Model):
     config: AXK1Config
 
@@ -6756,6 +7395,21 @@ class CwmModel(_Loads, _models_decoder.Model):
 class CwmForCausalLM(_Loads, _models_decoder.CausalLM):
     config: CwmConfig
 
+class Data2VecAudioModel(_Loads, _models_wav2vec2.Model):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Data2VecAudioConfig
+
+class Data2VecAudioForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Data2VecAudioConfig
+
 class Data2VecTextModel(_Loads, _models_bert.Model):
     config: Data2VecTextConfig
 
@@ -6899,6 +7553,12 @@ class Dots1Model(_Loads, _models_moe.Model):
 
 class Dots1ForCausalLM(_Loads, _models_moe.CausalLM):
     config: Dots1Config
+
+class Dots3NoteTextModel(_Loads, _models_mla_indexed.Dots3Model):
+    config: Dots3NoteTextConfig
+
+class Dots3NoteForCausalLM(_Loads, _models_moe.CausalLM):
+    config: Dots3NoteTextConfig
 
 class DPRQuestionEncoder(_Loads, _models_bert_kin.DPRQuestionEncoder):
     config: DPRConfig
@@ -7382,6 +8042,15 @@ class HrmTextModel(_Loads, _models_decoder_attention_gate.TwoSpeedModel):
 
 class HrmTextForCausalLM(_Loads, _models_decoder.CausalLM):
     config: HrmTextConfig
+
+class HubertModel(_Loads, _models_wav2vec2.HubertModel):
+    config: HubertConfig
+
+class HubertForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: HubertConfig
+
+class HubertForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: HubertConfig
 
 class HunYuanDenseV1Model(_Loads, _models_decoder_gated.AlphaModel):
     config: HunYuanDenseV1Config
@@ -8148,6 +8817,9 @@ class PhimoeForCausalLM(_Loads, _models_moe_wirings.PhiCausalLM):
 class PhimoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: PhimoeConfig
 
+class Pix2StructForConditionalGeneration(_Loads, _models_pix2struct.LM):
+    config: Pix2StructConfig
+
 class PLBartModel(_Loads, _models_bart.Model):
     config: PLBartConfig
 
@@ -8159,6 +8831,9 @@ class PLBartForCausalLM(_Loads, _models_bart.DecoderLM):
 
 class PLBartForSequenceClassification(_Loads, _models_seq2seq_heads.SequenceClassification):
     config: PLBartConfig
+
+class Pop2PianoForConditionalGeneration(_Loads, _models_pop2piano.LM):
+    config: Pop2PianoConfig
 
 class ProphetNetModel(_Loads, _models_prophetnet.Model):
     config: ProphetNetConfig
@@ -8277,6 +8952,15 @@ class RemBertForMultipleChoice(_Loads, _heads.MultipleChoice):
 class RemBertForCausalLM(_Loads, _models_bert_kin.RemBertCausalLM):
     config: RemBertConfig
 
+class ResNetModel(_Loads, _models_resnet.Model):
+    config: ResNetConfig
+
+class ResNetForImageClassification(_Loads, _models_resnet.ImageClassification):
+    config: ResNetConfig
+
+class ResNetBackbone(_Loads, _models_resnet.Backbone):
+    config: ResNetConfig
+
 class RobertaModel(_Loads, _models_bert.Model):
     config: RobertaConfig
 
@@ -8378,6 +9062,15 @@ class SeedOssForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class SeedOssForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: SeedOssConfig
+
+class SEWModel(_Loads, _models_wav2vec2_kin.SewModel):
+    config: SEWConfig
+
+class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWConfig
+
+class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWConfig
 
 class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
     config: SiglipVisionConfig
@@ -8508,6 +9201,15 @@ class TapasForQuestionAnswering(_Loads, _models_tapas.TableAnswer):
 class TrOCRForCausalLM(_Loads, _models_bart.TrOCRLM):
     config: TrOCRConfig
 
+class TvpModel(_Loads, _models_tvp.Model):
+    config: TvpConfig
+
+class UdopModel(_Loads, _models_udop.Model):
+    config: UdopConfig
+
+class UdopForConditionalGeneration(_Loads, _models_udop.LM):
+    config: UdopConfig
+
 class UltrabertModel(_Loads, _models_eurobert.Model):
     config: UltrabertConfig
 
@@ -8553,6 +9255,36 @@ class UMT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 class UMT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: UMT5Config
 
+class UniSpeechModel(_Loads, _models_wav2vec2.Model):
+    config: UniSpeechConfig
+
+class UniSpeechForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechConfig
+
+class UniSpeechForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechConfig
+
+class UniSpeechForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechPreTraining):
+    config: UniSpeechConfig
+
+class UniSpeechSatModel(_Loads, _models_wav2vec2_kin.UniSpeechSatModel):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: UniSpeechSatConfig
+
+class UniSpeechSatForPreTraining(_Loads, _models_wav2vec2_kin.UniSpeechSatPreTraining):
+    config: UniSpeechSatConfig
+
 class VaultGemmaModel(_Loads, _models_decoder.Model):
     config: VaultGemmaConfig
 
@@ -8583,10 +9315,76 @@ class ViTForMaskedImageModeling(_Loads, _models_vit.MaskedImageModeling):
 class VoxtralRealtimeTextModel(_Loads, _models_decoder_text.TimedModel):
     config: VoxtralRealtimeTextConfig
 
+class Wav2Vec2Model(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForCTC(_Loads, _models_wav2vec2_adapters.MultilingualCTC):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2Config
+
+class Wav2Vec2ForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2Config
+
+class Wav2Vec2BertModel(_Loads, _models_wav2vec2_conformer.BertModel):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForCTC(_Loads, _models_wav2vec2_conformer.BertCTC):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForSequenceClassification(_Loads, _models_wav2vec2_conformer.BertAudioClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForAudioFrameClassification(_Loads, _models_wav2vec2_conformer.BertAudioFrameClassification):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2BertForXVector(_Loads, _models_wav2vec2_conformer.BertAudioXVector):
+    config: Wav2Vec2BertConfig
+
+class Wav2Vec2ConformerModel(_Loads, _models_wav2vec2.Model):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: Wav2Vec2ConformerConfig
+
+class Wav2Vec2ConformerForPreTraining(_Loads, _models_wav2vec2_pretraining.PreTraining):
+    config: Wav2Vec2ConformerConfig
+
+class WavLMModel(_Loads, _models_wavlm.WavLMModel):
+    config: WavLMConfig
+
+class WavLMForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: WavLMConfig
+
+class WavLMForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: WavLMConfig
+
+class WavLMForAudioFrameClassification(_Loads, _models_wav2vec2_heads.AudioFrameClassification):
+    config: WavLMConfig
+
+class WavLMForXVector(_Loads, _models_wav2vec2_heads.AudioXVector):
+    config: WavLMConfig
+
 class WhisperModel(_Loads, _models_whisper.Model):
     config: WhisperConfig
 
-class WhisperForAudioClassification(_Loads, _models_whisper.AudioClassification):
+class WhisperForSequenceClassification(_Loads, _models_whisper.AudioClassification):
     config: WhisperConfig
 
 class WhisperForCausalLM(_Loads, _models_whisper.DecoderLM):

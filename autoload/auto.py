@@ -326,6 +326,9 @@ def named_config(cls: Any, raw: Mapping[str, Any], fields: Mapping[str, Any], wh
     if "num_labels" in fields and "id2label" not in fields and len(raw.get("id2label") or ()) != fields["num_labels"]:
         merged.pop("id2label", None)
         merged.pop("label2id", None)
+    for given, other in (("out_features", "out_indices"), ("out_indices", "out_features")):
+        if given in fields and other not in fields:  # two ways to name the same stages
+            merged.pop(other, None)
     try:
         return cls.from_dict(merged) if hasattr(cls, "from_dict") else cls(**merged)
     except ConfigError as e:
@@ -458,10 +461,25 @@ def load_model(
     if getattr(model, "can_generate", lambda: False)() and files is not None:
         _generation_config(model, generation_config, files)
     model.eval()
+    if files is not None and hasattr(model, "read_further"):
+        model.read_further(files)
     if recipe is not None:
         quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)
     return (model, report.as_dict()) if output_loading_info else model
+
+
+def load_part(files: Files, stem: str, use_safetensors: bool | None = None) -> dict[str, torch.Tensor]:
+    """Tensors that a model keeps in a file of their own, `stem` + .safetensors or .bin.
+
+    Raises:
+        MissingFile: there is none.
+        CorruptCheckpoint: it is damaged.
+    """
+    from autoload.weights import find_part
+
+    weights = find_part(files, stem, use_safetensors)
+    return {name: weights.read(name) for name in weights.entries}
 
 
 def _configuration(

@@ -253,7 +253,8 @@ class PreTrainedConfig:
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
         for name, default_type in self.spec.sub_configs.items():
-            if isinstance(default_type, type) and not default_type.model_type:
+            untyped = isinstance(default_type, type) and not default_type.model_type
+            if untyped or name == "backbone_config":  # written in full
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 # What stands two levels down is written in full, as every reader of such files has seen it.

@@ -89,3 +89,27 @@ def span_loss(start_logits: Tensor, end_logits: Tensor, start: Tensor, end: Tens
     return (
         cross_entropy(start_logits, start, ignore_index=ignored) + cross_entropy(end_logits, end, ignore_index=ignored)
     ) / 2
+
+
+def ctc_loss(logits: Tensor, labels: Tensor, lengths: Tensor, config: Any) -> Tensor:
+    """Connectionist temporal classification (Graves et al. 2006), in fp32; `pad_token_id` is the blank.
+
+    Args:
+        logits: (batch, frames, vocabulary).
+        labels: (batch, most labels), filled up with -100 or the blank.
+        lengths: (batch,), how many frames are real.
+        config: with ctc_loss_reduction and ctc_zero_infinity.
+    """
+    labels = labels.to(logits.device)
+    real = (labels != -100) & (labels != config.pad_token_id)
+    scores = logits.log_softmax(-1, dtype=torch.float32).transpose(0, 1)  # (frames, batch, vocabulary)
+    with torch.backends.cudnn.flags(enabled=False):  # its kernel asks for more than labels of any length
+        return F.ctc_loss(
+            scores,
+            labels[real],
+            lengths,
+            real.sum(-1),
+            blank=config.pad_token_id,
+            reduction=config.ctc_loss_reduction,
+            zero_infinity=config.ctc_zero_infinity,
+        )

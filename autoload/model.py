@@ -411,6 +411,8 @@ def init_module(module: nn.Module, std: float) -> None:
                 weight.fill_(1.0)
             if isinstance(bias, Tensor):
                 bias.zero_()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()
 
 
 def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:

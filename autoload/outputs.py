@@ -177,6 +177,17 @@ class MoEModelOutput(ModelOutput):
     router_logits: States = None
 
 
+class BaseModelOutputWithAttentionMask(ModelOutput):
+    """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
+
+    last_hidden_state: Tensor = ALWAYS
+    attention_mask: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
 @dataclass
 class MoEModelOutputWithPastAndCrossAttentions(ModelOutput):
     """Hidden states of one side of an encoder-decoder with experts; `router_logits` per layer (batch, seq, experts)."""
@@ -247,6 +258,15 @@ class MaskedImageModelingOutput(ModelOutput):
 
     loss: Tensor | None = None
     reconstruction: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class BackboneOutput(ModelOutput):
+    """Feature maps of some stages, (batch, channels, height, width) each."""
+
+    feature_maps: tuple[Tensor, ...] = ALWAYS
     hidden_states: States = None
     attentions: States = None
 
@@ -413,3 +433,122 @@ class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: States = None
     encoder_attentions: States = None
+
+
+@dataclass
+class ReformerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, seq, 2 * dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class ReformerModelWithLMHeadOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LEDEncoderBaseModelOutput(BaseModelOutput):
+    """LED's encoder; `global_attentions` are the weights of the tokens that see everything."""
+
+    global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqModelOutput(Seq2SeqModelOutput):
+    """Hidden states of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqLMOutput(Seq2SeqLMOutput):
+    """`logits` (batch, target, vocabulary) of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqQuestionAnsweringModelOutput(Seq2SeqQuestionAnsweringModelOutput):
+    """`start_logits` and `end_logits` (batch, target) of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class Wav2Vec2BaseModelOutput(ModelOutput):
+    """Hidden states of frames, and `extract_features` (batch, frames, channels), what the encoder was given."""
+
+    last_hidden_state: Tensor = ALWAYS
+    extract_features: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class CausalLMOutput(ModelOutput):
+    """Scores of the vocabulary: `logits` (batch, frames, vocabulary)."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XVectorOutput(ModelOutput):
+    """A vector for the speaker: `embeddings` (batch, dim), and `logits` (batch, dim) that training compares."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    embeddings: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class Wav2Vec2ForPreTrainingOutput(ModelOutput):
+    """What pre-training compares: hidden frames as the encoder sees them, and as the quantizer does."""
+
+    loss: Tensor | None = None
+    projected_states: Tensor = ALWAYS  # (batch, frames, dim)
+    projected_quantized_states: Tensor = ALWAYS  # (batch, frames, dim)
+    codevector_perplexity: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    contrastive_loss: Tensor | None = None
+    diversity_loss: Tensor | None = None
+
+
+@dataclass
+class UniSpeechForPreTrainingOutput(ModelOutput):
+    """Frames as the encoder sees them, and as the quantizer does."""
+
+    loss: Tensor | None = None
+    projected_states: Tensor = ALWAYS  # (batch, frames, dim)
+    projected_quantized_states: Tensor = ALWAYS  # (batch, frames, dim)
+    codevector_perplexity: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class UniSpeechSatForPreTrainingOutput(ModelOutput):
+    """Frames before the encoder, `logits` (batch, frames, channels), and after it."""
+
+    loss: Tensor | None = None
+    logits: Tensor = ALWAYS
+    projected_states: Tensor = ALWAYS  # (batch, frames, dim)
+    projected_quantized_states: Tensor | None = None
+    codevector_perplexity: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None

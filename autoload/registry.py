@@ -43,6 +43,8 @@ SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
 T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
+SPEECH = "Model CTC AudioClassification"
+SPEECH_FX = SPEECH + " AudioFrameClassification AudioXVector"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
 
 # fmt: off
@@ -52,6 +54,7 @@ MODELS: dict[str, Row] = {
     "apertus": Row("decoder_plain", "Apertus", LM + " TokenClassification"),
     "arcee": Row("decoder_plain", "Arcee", LM_STQ),
     "aria_text": Row("moe_wirings", "AriaText", LM),
+    "audio-spectrogram-transformer": Row("audio_spectrogram_transformer", "AST", "Model AudioClassification"),
     "axk1": Row("mla", "AXK1", LM_ST),
     "axk2": Row("mla_indexed", "AXK2", LM_ST),
     "bart": Row("bart", "Bart", BART),
@@ -81,6 +84,7 @@ MODELS: dict[str, Row] = {
     "cpmant": Row("cpmant", "CpmAnt", LM),
     "ctrl": Row("gpt_fairseq", "CTRL", LM_S + " PreTraining=CausalLM"),
     "cwm": Row("decoder_windows", "Cwm", LM),
+    "data2vec-audio": Row("wav2vec2_kin", "Data2VecAudio", SPEECH_FX),
     "data2vec-text": Row("roberta", "Data2VecText", ENCODER_LM + TEXT),
     "dbrx": Row("moe_dbrx", "Dbrx", LM),
     "deberta": Row("deberta", "Deberta", DEBERTA),
@@ -94,6 +98,7 @@ MODELS: dict[str, Row] = {
     "distilbert": Row("distilbert", "DistilBert", ENCODER + " PreTraining=MaskedLM" + TEXT),
     "doge": Row("moe_doge", "Doge", LM_S),
     "dots1": Row("moe_sigmoid", "Dots1", LM),
+    "dots3_note_text": Row("mla_indexed", "Dots3NoteText", LM),
     "dpr": Row("bert_kin", "DPR", "Model"),
     "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
     "embedding_gemma2_text": Row("two_way", "EmbeddingGemma2Text", "Model"),
@@ -144,6 +149,7 @@ MODELS: dict[str, Row] = {
     "gte": Row("nomic_bert", "Gte", ENCODER_MST),
     "helium": Row("decoder_gated", "Helium", LM_ST),
     "hrm_text": Row("decoder_attention_gate", "HrmText", LM),
+    "hubert": Row("wav2vec2", "Hubert", SPEECH),
     "hunyuan_v1_dense": Row("decoder_gated", "HunYuanDenseV1", LM_S),
     "hunyuan_v1_moe": Row("moe_wirings", "HunYuanMoEV1", LM_S),
     "hunyuan_vl_text": Row("decoder_mrope", "HunYuanVLText", "Model"),
@@ -218,7 +224,9 @@ MODELS: dict[str, Row] = {
     "phi": Row("decoder_plain", "Phi", LM_ST),
     "phi3": Row("decoder", "Phi3", LM_ST),
     "phimoe": Row("moe_wirings", "Phimoe", LM_S),
+    "pix2struct": Row("pix2struct", "Pix2Struct", "ImageTextToText MultimodalLM=ImageTextToText"),
     "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
+    "pop2piano": Row("pop2piano", "Pop2Piano", "SpeechSeq2Seq"),
     "prophetnet": Row("prophetnet", "ProphetNet", SEQ2SEQ_LM),
     "qwen2": Row("decoder", "Qwen2", LM_STQ),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
@@ -230,11 +238,13 @@ MODELS: dict[str, Row] = {
     "qwen3_vl_text": Row("decoder_mrope", "Qwen3VLText", "Model"),
     "reformer": Row("reformer", "Reformer", LM_S + " MaskedLM QuestionAnswering" + TEXT),
     "rembert": Row("bert_kin", "RemBert", ENCODER + " CausalLM" + TEXT),
+    "resnet": Row("resnet", "ResNet", "Model ImageClassification Backbone"),
     "roberta": Row("roberta", "Roberta", ENCODER_LM + TEXT),
     "roberta-prelayernorm": Row("roberta", "RobertaPreLayerNorm", ENCODER_LM + TEXT),
     "roc_bert": Row("bert_kin", "RoCBert", ENCODER + " CausalLM PreTraining" + TEXT),
     "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
     "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
+    "sew": Row("wav2vec2_kin", "SEW", SPEECH),
     "siglip_vision_model": Row("clip", "SiglipVision", "Model"),
     "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
     "solar_open": Row("moe_sigmoid", "SolarOpen", LM),
@@ -247,14 +257,22 @@ MODELS: dict[str, Row] = {
     "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
+    "tvp": Row("tvp", "Tvp", "Model"),
+    "udop": Row("udop", "Udop", "Model ImageTextToText MultimodalLM=ImageTextToText"),
     "ultrabert": Row("eurobert", "Ultrabert", ENCODER_MST + " QuestionAnswering"),
     "ultravbert": Row("modernvbert", "UltraVBert", ENCODER_MST),
     "umt5": Row("t5", "UMT5", T5),
+    "unispeech": Row("wav2vec2_kin", "UniSpeech", SPEECH + " PreTraining"),
+    "unispeech-sat": Row("wav2vec2_kin", "UniSpeechSat", SPEECH_FX + " PreTraining"),
     "vaultgemma": Row("decoder_windows", "VaultGemma", LM),
     "vilt": Row("vilt", "Vilt", "Model VisualQuestionAnswering"),
     "visual_bert": Row("visual_bert", "VisualBert", "Model PreTraining"),
     "vit": Row("vit", "ViT", "Model ImageClassification MaskedImageModeling"),
     "voxtral_realtime_text": Row("decoder_text", "VoxtralRealtimeText", "Model"),
+    "wav2vec2": Row("wav2vec2", "Wav2Vec2", SPEECH_FX + " PreTraining"),
+    "wav2vec2-bert": Row("wav2vec2_conformer", "Wav2Vec2Bert", SPEECH_FX),
+    "wav2vec2-conformer": Row("wav2vec2_conformer", "Wav2Vec2Conformer", SPEECH_FX + " PreTraining"),
+    "wavlm": Row("wavlm", "WavLM", SPEECH_FX),
     "whisper": Row("whisper", "Whisper", "Model AudioClassification CausalLM SpeechSeq2Seq"),
     "xglm": Row("gpt_fairseq", "XGLM", LM),
     "xlm": Row("xlm", "XLM", ENCODER + " CausalLM=MaskedLM PreTraining=MaskedLM" + TEXT),
@@ -274,12 +292,14 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
 }
 # Class names that are not prefix + "For" + task.
 IRREGULAR: dict[tuple[str, str], str] = {
+    ("audio-spectrogram-transformer", "AudioClassification"): "ASTForAudioClassification",
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("bert-generation", "CausalLM"): "BertGenerationDecoder",
     ("bert-generation", "Model"): "BertGenerationEncoder",
     ("cohere_compass_text", "CausalLM"): "CohereCompassForCausalLM",
     ("colmodernvbert", "PreTraining"): "ColModernVBertForRetrieval",
     ("ctrl", "CausalLM"): "CTRLLMHeadModel",
+    ("dots3_note_text", "CausalLM"): "Dots3NoteForCausalLM",
     ("dpr", "Model"): "DPRQuestionEncoder",
     ("encoder-decoder", "Seq2SeqLM"): "EncoderDecoderModel",
     ("flaubert", "MaskedLM"): "FlaubertWithLMHeadModel",
@@ -296,8 +316,11 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
+    ("pix2struct", "ImageTextToText"): "Pix2StructForConditionalGeneration",
+    ("pop2piano", "SpeechSeq2Seq"): "Pop2PianoForConditionalGeneration",
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
+    ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
     ("whisper", "SpeechSeq2Seq"): "WhisperForConditionalGeneration",
     ("xlm", "MaskedLM"): "XLMWithLMHeadModel",
@@ -308,7 +331,14 @@ IRREGULAR: dict[tuple[str, str], str] = {
 # fmt: on
 
 # What a class name ends with, where it is not "For" and the task.
-SUFFIXES = {"Model": "Model", "Seq2SeqLM": "ForConditionalGeneration", "TextEncoding": "EncoderModel"}
+SUFFIXES = {
+    "Model": "Model",
+    "Backbone": "Backbone",
+    "AudioClassification": "ForSequenceClassification",
+    "AudioXVector": "ForXVector",
+    "Seq2SeqLM": "ForConditionalGeneration",
+    "TextEncoding": "EncoderModel",
+}
 
 # The Auto classes: `AutoModelFor` + name, but for "Model" (AutoModel) and "Backbone" (AutoBackbone).
 TASKS: dict[str, str] = {

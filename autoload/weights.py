@@ -155,6 +155,20 @@ def find_weights(
     raise files.missing([name for pair in singles for name in pair], "the weights")
 
 
+def find_part(files: Files, stem: str, use_safetensors: bool | None = None) -> Weights:
+    """A file of tensors beside the checkpoint: safetensors before a pickle.
+
+    Raises:
+        MissingFile: there is neither.
+    """
+    names = [f"{stem}.safetensors"] if use_safetensors is not False else []
+    names += [] if use_safetensors else [f"{stem}.bin"]
+    for name in names:
+        if (path := files.find(name)) is not None:
+            return Weights([path])
+    raise files.missing(names, "the tensors")
+
+
 def _sharded(files: Files, index: Path, copy: bool) -> Weights:
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None

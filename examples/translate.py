@@ -2,6 +2,7 @@
 
 python examples/translate.py                                                 # trains a tiny model first, in seconds
 python examples/translate.py --model Helsinki-NLP/opus-mt-en-de "Good morning."   # a name on the Hub, or a directory
+python examples/translate.py --model google-t5/t5-small --prefix "translate English to German: " "Good morning."
 python examples/translate.py --model facebook/nllb-200-distilled-600M --to deu_Latn "Good morning."
 """
 
@@ -10,12 +11,13 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from autoload import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, PreTrainedTokenizerFast
+from autoload import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, PreTrainedTokenizerFast, T5Config
 
 NUMBERS: dict[str, str] = dict(
     zip(
@@ -45,18 +47,31 @@ def pairs(random_numbers: random.Random, count: int) -> tuple[list[str], list[st
     return [" ".join(words) for words in english], [" ".join(NUMBERS[w] for w in words) for words in english]
 
 
-def train(directory: Path, steps: int = 350) -> float:
-    """Teach a tiny BART to translate digits, and save it; gives the last loss."""
+def tiny_bart(words: int) -> BartConfig:
+    """A BART of one layer on each side."""
+    sizes: dict[str, Any] = dict(d_model=64, encoder_layers=1, decoder_layers=1, max_position_embeddings=80)
+    heads: dict[str, Any] = dict(encoder_attention_heads=4, decoder_attention_heads=4)
+    inner: dict[str, Any] = dict(encoder_ffn_dim=128, decoder_ffn_dim=128, dropout=0.0)
+    tokens: dict[str, Any] = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2)
+    free: dict[str, Any] = dict(forced_eos_token_id=None, scale_embedding=True)
+    return BartConfig(**sizes, **heads, **inner, **tokens, **free, vocab_size=words)
+
+
+def tiny_t5(words: int) -> T5Config:
+    """A T5 of one layer on each side."""
+    sizes: dict[str, Any] = dict(d_model=64, d_kv=16, d_ff=128, num_layers=1, num_heads=4, dropout_rate=0.0)
+    tokens: dict[str, Any] = dict(pad_token_id=0, eos_token_id=2, decoder_start_token_id=0)
+    return T5Config(**sizes, **tokens, vocab_size=words)
+
+
+KINDS: dict[str, Callable[[int], Any]] = {"bart": tiny_bart, "t5": tiny_t5}
+
+
+def train(directory: Path, steps: int = 350, kind: str = "bart") -> float:
+    """Teach a tiny model to translate digits, and save it; gives the last loss."""
     torch.manual_seed(0)
     order, tokenizer = random.Random(0), word_tokenizer()
-    sizes: dict[str, Any] = dict(
-        d_model=64, encoder_layers=1, decoder_layers=1, dropout=0.0, max_position_embeddings=80
-    )
-    heads: dict[str, Any] = dict(encoder_attention_heads=4, decoder_attention_heads=4)
-    inner: dict[str, Any] = dict(encoder_ffn_dim=128, decoder_ffn_dim=128, vocab_size=len(tokenizer))
-    tokens: dict[str, Any] = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2)
-    config = BartConfig(**sizes, **heads, **inner, **tokens, forced_eos_token_id=None, scale_embedding=True)
-    model = AutoModelForSeq2SeqLM.from_config(config)
+    model = AutoModelForSeq2SeqLM.from_config(KINDS[kind](len(tokenizer)))
     optimizer, loss = torch.optim.AdamW(model.parameters(), lr=3e-3), torch.tensor(0.0)
     for _ in range(steps):
         sources, targets = pairs(order, 64)
@@ -86,13 +101,15 @@ def main(arguments: list[str] | None = None) -> list[str]:
     parser.add_argument("texts", nargs="*", default=["four two", "nine one one", "one two three four"])
     parser.add_argument("--model", help="name on the Hub, or a directory; default: one that is trained now")
     parser.add_argument("--to", help="code of the target's language, for models with several")
+    parser.add_argument("--prefix", default="", help="what a model of several tasks, T5 say, is to do with a text")
+    parser.add_argument("--kind", choices=[*KINDS], default="bart", help="of the tiny model")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         if options.model is None:
-            print(f"trained a tiny model to a loss of {train(Path(folder)):.3f}")
+            print(f"trained a tiny model to a loss of {train(Path(folder), kind=options.kind):.3f}")
         name = options.model or folder
         tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForSeq2SeqLM.from_pretrained(name)
-        found = translate(model, tokenizer, options.texts, options.to)
+        found = translate(model, tokenizer, [options.prefix + text for text in options.texts], options.to)
     for text, translation in zip(options.texts, found, strict=True):
         print(f"  {text}  ->  {translation}")
     return found

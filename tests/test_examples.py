@@ -103,11 +103,12 @@ def test_finetune_classifier(example: Any, minilm: Path, tmp_path: Path) -> None
     assert finetune.accuracy(model, tokenizer, reviews[: -finetune.HELD_OUT]) > 0.9
 
 
-def test_translate(example: Any, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_translate(kind: str, example: Any, capsys: pytest.CaptureFixture) -> None:
     translate = example("translate")
     texts = ["four two", "nine nine zero one", "seven six five"]
     expected = [" ".join(translate.NUMBERS[word] for word in text.split()) for text in texts]
-    assert translate.main(texts) == expected
+    assert translate.main([*texts, "--kind", kind]) == expected
     assert "four two  ->  vier zwei" in capsys.readouterr().out
 
 

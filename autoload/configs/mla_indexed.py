@@ -1,7 +1,8 @@
 """Defaults of the decoders with latent attention to what an index chooses."""
 
 from autoload.config import ConfigSpec, PreTrainedConfig
-from autoload.configs.decoder import without
+from autoload.configs.decoder import kv_heads, without
+from autoload.configs.decoder_gemma import numbered
 from autoload.configs.mla import LATENT, ROUTED, axk1_layers, latent
 from autoload.errors import ConfigError
 
@@ -82,7 +83,104 @@ def axk2_layers(c: PreTrainedConfig) -> None:
         raise ConfigError("topk_group", c.topk_group, f"a number where n_group is one (it is {c.n_group})")
 
 
+SMALL = dict(  # sizes of layers with a window; files have them as `swa_...`
+    num_attention_heads=64,
+    num_key_value_heads=64,
+    q_lora_rank=1024,
+    kv_lora_rank=1024,
+    head_dim=256,
+    qk_nope_head_dim=192,
+    v_head_dim=128,
+)
+
+
+def dots3_layers(c: PreTrainedConfig) -> None:
+    """Every fourth layer looks at what an index chooses, the others at a window, with sizes of their own."""
+    fields, count = c.__dict__, c.num_hidden_layers
+    first, step = fields.pop("first_k_dense_replace", 1), fields.pop("moe_layer_freq", 1)
+    if c.mlp_layer_types is None:
+        routed = [step[i] if isinstance(step, (list, tuple)) else i % step == 0 for i in range(count)]
+        c.mlp_layer_types = ["sparse" if i >= first and routed[i] else "dense" for i in range(count)]
+    wide = fields.pop("moe_shared_expert_intermediate_size", None)
+    c.shared_experts_intermediate_size = c.shared_experts_intermediate_size if wide is None else wide
+    kv_heads(c)
+    window = fields.pop("sliding_window_size", 512)
+    c.sliding_window = c.sliding_window or window
+    dots3_kinds(c)
+    sizes = {name: fields.pop(f"swa_{name}", size) for name, size in SMALL.items()}
+    turning = sizes["head_dim"] - sizes["qk_nope_head_dim"]
+    sizes["qk_rope_head_dim"] = fields.pop("swa_qk_rope_head_dim", turning)
+    sizes = {name: size for name, size in sizes.items() if size != fields[name]}
+    own = {i: sizes for i, kind in enumerate(c.layer_types) if kind == "sliding_attention"}
+    c.per_layer_config = numbered(fields.get("per_layer_config", own))
+    dots3_rope(c)
+
+
+def dots3_kinds(c: PreTrainedConfig) -> None:
+    """What each layer sees; older files call layers with an index "full_attention"."""
+    fields = c.__dict__
+    indexes = fields.pop("use_dsa", None if "per_layer_config" in fields else True)
+    narrow = fields.pop("use_sliding_window", True)
+    if c.layer_types is None:
+        wide = "full_attention" if indexes is False else "indexed_attention"
+        windows = [narrow and i > 1 and i % 4 != 1 for i in range(c.num_hidden_layers)]
+        c.layer_types = ["sliding_attention" if window else wide for window in windows]
+    if indexes is not None:
+        pair = ("full_attention", "indexed_attention")
+        old, new = pair if indexes else pair[::-1]
+        c.layer_types = [new if kind == old else kind for kind in c.layer_types]
+
+
+def dots3_rope(c: PreTrainedConfig) -> None:
+    """A base for each kind of layer; the part of a head that turns follows from its sizes."""
+    fields, kinds = c.__dict__, list(dict.fromkeys(c.layer_types))
+    base, local = fields.pop("rope_theta") or 8e7, fields.pop("swa_rope_theta", 5e4)
+    rope = c.rope_parameters or fields["rope_scaling"]
+    del fields["rope_scaling"]
+    if rope is None:
+        bases = {kind: local if kind == "sliding_attention" else base for kind in kinds}
+        rope = {kind: dict(rope_type="default", rope_theta=theta) for kind, theta in bases.items()}
+    if not isinstance(rope, dict):
+        raise ConfigError("rope_parameters", rope, "an object with rope_type and its settings")
+    if not rope.keys() & set(kinds):
+        rope = dict.fromkeys(kinds, rope)
+    c.rope_parameters, by_number = {}, {int(key): value for key, value in c.per_layer_config.items()}
+    for kind in kinds:
+        own = by_number.get(c.layer_types.index(kind), {})
+        turning, size = (own.get(name, fields[name]) for name in ("qk_rope_head_dim", "head_dim"))
+        if not isinstance(rope.get(kind), dict):
+            raise ConfigError(f"rope_parameters.{kind}", rope.get(kind), "an object with rope_type and its settings")
+        c.rope_parameters[kind] = dict(rope_theta=base) | rope[kind] | dict(partial_rotary_factor=turning / size)
+
+
 CONFIGS = {
+    "dots3_note_text": ConfigSpec(
+        without(V32, "first_k_dense_replace")
+        | dict(
+            vocab_size=152064,
+            hidden_size=5120,
+            intermediate_size=13824,
+            moe_intermediate_size=1536,
+            num_hidden_layers=46,
+            q_lora_rank=1024,
+            n_group=1,
+            topk_group=1,
+            routed_scaling_factor=1.0,
+            max_position_embeddings=524288,
+            rms_norm_eps=1e-5,
+            pad_token_id=151659,
+            bos_token_id=151643,
+            eos_token_id=151668,
+            head_dim=256,
+            sliding_window=None,
+            shared_experts_intermediate_size=1536,
+            rope_theta=None,
+            rope_scaling=None,
+        ),
+        aliases={"num_local_experts": "n_routed_experts"},
+        complete=dots3_layers,
+        theta={},
+    ),
     "deepseek_v32": ConfigSpec(V32, aliases={"num_local_experts": "n_routed_experts"}, complete=v32_layers),
     "glm_moe_dsa": ConfigSpec(
         V32

@@ -51,7 +51,7 @@ class ClassEmbeddings(Embeddings):
         self.class_embedding.normal_(0.0, len(self.class_embedding) ** -0.5)
 
     def begin(self, x: Tensor) -> Tensor:
-        return torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1)
+        return torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], 1)
 
 
 class Attention(nn.Module):
@@ -132,7 +132,7 @@ class PoolingHead(nn.Module):
         nn.init.xavier_uniform_(self.probe)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attention(self.probe.expand(len(x), -1, -1), x)
+        x = self.attention(self.probe.expand(x.shape[0], -1, -1), x)
         return (x + self.mlp(self.layernorm(x)))[:, 0]
 
 

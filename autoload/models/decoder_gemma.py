@@ -241,14 +241,14 @@ class Gemma4Experts(nn.Module):
         return out
 
 
-def rotary_by_kind(config: Any) -> nn.ModuleDict:
+def rotary_by_kind(config: Any, interleaved: bool = False) -> nn.ModuleDict:
     """Tables for each kind of layer, of the size of its heads."""
     tables = {}
     for kind in dict.fromkeys(config.layer_types):
         rope, own = config.rope_parameters.get(kind), of_layer(config, config.layer_types.index(kind))
         if rope is None:
             raise ConfigError(f"rope_parameters.{kind}", rope, "an object with rope_type and its settings")
-        tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings)
+        tables[kind] = Rotary(rope, head_dim(own), config.max_position_embeddings, interleaved)
     return nn.ModuleDict(tables)
 
 

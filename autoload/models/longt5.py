@@ -66,7 +66,7 @@ class TransientGlobalAttention(LocalAttention):
     def __init__(self, config: Any, layer_idx: int, *, table: bool = False):
         super().__init__(config, layer_idx, table=table)
         if table:
-            self.global_relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
+            self.global_relative_attention_bias = self.make_table(config)
         self.global_input_layer_norm = t5.Norm(config.d_model, config.layer_norm_epsilon)
 
     def beside(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
-"""Decoders with latent attention to the few keys that an index chooses: axk2, deepseek_v32, glm_moe_dsa.
+"""Decoders with latent attention to the few keys that an index chooses: axk2, deepseek_v32, dots3_note_text,
+glm_moe_dsa.
 
 DeepSeek-AI 2025 (DeepSeek-V3.2): the index has narrow heads, whose scores are summed with weights of the query's. Where
-it may choose all keys there is nothing to score.
+it may choose all keys there is nothing to score. dots3_note_text has narrow windows between such layers, with sizes of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from autoload.layers.rope import rotate, rotate_pairs
 from autoload.layers.selection import explicit, index_keys, narrowed
 from autoload.model import Variant
 from autoload.models import decoder, mla, moe
-from autoload.models.decoder import GatedMLP, Spec
+from autoload.models.decoder import GatedMLP, Spec, norm_eps
+from autoload.models.decoder_gemma import of_layer, rotary_by_kind
 from autoload.models.moe_sigmoid import GroupRouter, SharedMLP
 
 
@@ -217,6 +219,69 @@ def axk2_mlp(config: Any, spec: Spec, layer_idx: int) -> nn.Module:
     return (OptionalGroupMLP if config.mlp_layer_types[layer_idx] == "sparse" else GatedMLP)(config, spec, layer_idx)
 
 
+# -- dots3
+
+
+class GatedWindowAttention(PairIndexedAttention):
+    """Some layers have an index, some a window; narrow vectors are scaled up, and each head's sight passes a gate."""
+
+    def __init__(self, config: Any, spec: Spec, layer_idx: int):
+        super().__init__(of_layer(config, layer_idx), spec, layer_idx)
+
+    def make_projections(self, config: Any, spec: Spec) -> None:
+        super().make_projections(config, spec)
+        eps, rank = norm_eps(config), config.q_lora_rank
+        self.scale = (self.plain + self.turning) ** -0.5
+        self.q_a_layernorm, self.kv_a_layernorm = RMSNorm(rank, eps), RMSNorm(self.rank, eps)
+        self.k_rope_only_layernorm = RMSNorm(self.turning, eps)
+        self.q_growth, self.kv_growth = (config.hidden_size / rank) ** 0.5, (config.hidden_size / self.rank) ** 0.5
+        self.g_proj = nn.Linear(config.hidden_size, self.heads, bias=False)
+
+    def make_index(self, config: Any) -> None:
+        self.source = self.layer_idx
+        self.indexer = PairIndexer(config, self.layer_idx) if self.kind == "indexed_attention" else None
+
+    def see(self, x: Tensor, context: Context) -> Tensor:
+        narrow = self.q_a_layernorm(self.q_a_proj(x)) * self.q_growth  # (batch, seq, rank)
+        if self.indexer is not None:
+            context = self.select(x, narrow, context)
+        return self.gather(self.q_b_proj(narrow), x, context)
+
+    def norm_latent(self, latent: Tensor) -> Tensor:
+        return self.kv_a_layernorm(latent) * self.kv_growth
+
+    def place(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        return super().place(q, self.k_rope_only_layernorm(k), context)
+
+    def output(self, seen: Tensor, x: Tensor) -> Tensor:
+        gated = seen.unflatten(-1, (self.heads, -1)) * self.g_proj(x).sigmoid()[..., None]
+        return self.o_proj(gated.flatten(2))
+
+
+class WideShareMLP(SharedMLP):
+    """The MLP for all tokens has a width of its own."""
+
+    def __init__(self, config: Any, spec: Spec, layer_idx: int = 0):
+        super().__init__(config, spec, layer_idx)
+        size = config.shared_experts_intermediate_size * config.n_shared_experts
+        self.shared_experts = GatedMLP(config, spec, size=size)
+
+
+def dots3_mlp(config: Any, spec: Spec, layer_idx: int) -> nn.Module:
+    return (WideShareMLP if config.mlp_layer_types[layer_idx] == "sparse" else GatedMLP)(config, spec, layer_idx)
+
+
+class Dots3Model(IndexedModel):
+    """Positions turn by another base in each kind of layer, and in fp32 where there is an index."""
+
+    def make_rotary(self, config: Any, spec: Spec) -> nn.ModuleDict:
+        return rotary_by_kind(config, interleaved=True)
+
+    def make_rope(self, positions: Tensor, x: Tensor) -> dict[str, Any]:
+        exact = {"indexed_attention": torch.float32}
+        return {kind: rotary(positions, exact.get(kind, x.dtype)) for kind, rotary in self.rotary_emb.items()}
+
+
 FP32 = {"keep_fp32": ("e_score_correction_bias", "weights_proj")}
 VARIANTS = {
     "deepseek_v32": Variant(
@@ -224,6 +289,18 @@ VARIANTS = {
         members=FP32,
         keys=moe.SEPARATE,
         ignores=decoder.next_token_layers,
+    ),
+    "dots3_note_text": Variant(
+        lambda c: Spec(
+            attention=GatedWindowAttention,
+            mlp=dots3_mlp,
+            qkv_bias=c.attention_bias,
+            o_bias=c.attention_bias,
+            interleaved=True,
+        ),
+        heads={"Model": Dots3Model},
+        keys=moe.SEPARATE,
+        ignores=lambda c: rf"{decoder.next_token_layers(c)}|(?:^|\.)mtp\.",
     ),
     "glm_moe_dsa": Variant(
         lambda c: mla.latent(c, attention=PairIndexedAttention, mlp=mla.by_kind, interleaved=True),

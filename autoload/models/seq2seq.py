@@ -236,6 +236,9 @@ class Model(EncoderDecoder):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        self.make_sides(config)
+
+    def make_sides(self, config: Any) -> None:
         spec = self.variant.spec(config)
         self.make_tables(config, spec)
         self.encoder = self.encoder_class(config, spec)
@@ -268,6 +271,10 @@ class Model(EncoderDecoder):
             return self.encoder(return_dict=True, **inputs)
         named = hasattr(encoder_outputs, "last_hidden_state")
         return encoder_outputs if named else BaseModelOutput(*encoder_outputs[:3])
+
+    def source_mask(self, source: Any, attention_mask: Tensor | None) -> Tensor | None:
+        """Which of the encoder's states are no padding, (batch, source)."""
+        return attention_mask
 
     def forward(
         self,
@@ -310,7 +317,7 @@ class Model(EncoderDecoder):
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=source.last_hidden_state,
-            encoder_attention_mask=attention_mask,
+            encoder_attention_mask=self.source_mask(source, attention_mask),
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,

@@ -26,7 +26,8 @@ class Router(nn.Module):
 
     def __init__(self, config: Any):
         super().__init__()
-        self.classifier = nn.Linear(config.d_model, config.num_experts, bias=config.router_bias)
+        std = config.initializer_factor
+        self.classifier = t5.Linear(config.d_model, config.num_experts, std, bias=config.router_bias)
         self.capacity, self.noise = config.expert_capacity, config.router_jitter_noise
         self.dtype = getattr(torch, config.router_dtype)
 
@@ -41,13 +42,21 @@ class Router(nn.Module):
         return chosen.masked_fill(turn > self.capacity, -1), share, logits
 
 
+class Expert(t5.MLP):
+    """T5's, but for the size of fresh values."""
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.wo.std = config.initializer_factor * config.d_model**-0.5
+
+
 class SparseMLP(nn.Module):
     """Experts; a token that found no room gets nothing."""
 
     def __init__(self, config: Any):
         super().__init__()
         self.router = Router(config)
-        self.experts = nn.ModuleDict({f"expert_{i}": t5.MLP(config) for i in range(config.num_experts)})
+        self.experts = nn.ModuleDict({f"expert_{i}": Expert(config) for i in range(config.num_experts)})
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         chosen, share, logits = self.router(x)

@@ -9,19 +9,24 @@ import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoload import heads
-from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, Mask, biased
-from autoload.layers.norms import RMSNorm
+from autoload.layers.attention import Mask, biased
 from autoload.layers.relative import distances, relative_buckets
 from autoload.losses import token_loss
 from autoload.model import PreTrainedModel, Variant, finish
-from autoload.models import gpt_decoder, seq2seq, seq2seq_heads
-from autoload.models.seq2seq import finite
+from autoload.models import seq2seq, seq2seq_heads
+from autoload.models.t5_layer import (  # noqa: F401  (all of them, for the families that build on this one)
+    MLP,
+    Attention,
+    Block,
+    GatedMLP,
+    Linear,
+    Norm,
+    Part,
+    Table,
+)
 from autoload.outputs import BaseModelOutputWithPastAndCrossAttentions, TokenClassifierOutput
 
 
@@ -33,110 +38,6 @@ class Spec:
     own_positions: bool = False  # each layer has a table of relative positions; else the first layer's serves all
 
 
-class Norm(RMSNorm):
-    """Gives its weight's dtype: where a layer stays fp32 in a half precision model, the stream does too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == self.weight.dtype == torch.float32:
-            return super().forward(x)
-        return self.weight * F.rms_norm(x.float(), self.weight.shape, eps=self.eps).to(self.weight.dtype)
-
-
-class Attention(gpt_decoder.Attention):
-    """Scores are not scaled; a table of relative positions may stand beside the projections."""
-
-    def __init__(self, config: Any, layer_idx: int, *, cross: bool = False, table: bool = False):
-        super().__init__(
-            config.d_model, config.num_heads, layer_idx, scale=1.0, dropout=config.dropout_rate, cross=cross
-        )
-        self.dim = config.d_kv
-        inner = config.num_heads * config.d_kv
-        self.q, self.k, self.v = (nn.Linear(config.d_model, inner, bias=False) for _ in range(3))
-        self.o = nn.Linear(inner, config.d_model, bias=False)
-        if table:
-            self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
-
-    def queries(self, x: Tensor) -> Tensor:
-        return self.split(self.q(x))
-
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.split(self.k(x)), self.split(self.v(x))
-
-    def output(self, x: Tensor) -> Tensor:
-        return self.o(x)
-
-
-class MLP(nn.Module):
-    """The wide layer and back; the way back may be fp32 in a half precision model."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = nn.Dropout(config.dropout_rate)
-        self.act = Activation(config.dense_act_fn)
-
-    def widen(self, x: Tensor) -> Tensor:
-        return self.act(self.wi(x))
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return self.wo(self.dropout(self.widen(x)).to(self.wo.weight.dtype))
-
-
-class GatedMLP(MLP):
-    """Two wide layers, one the gate of the other."""
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        del self.wi
-        self.wi_0, self.wi_1 = (nn.Linear(config.d_model, config.d_ff, bias=False) for _ in range(2))
-
-    def widen(self, x: Tensor) -> Tensor:
-        return self.act(self.wi_0(x)) * self.wi_1(x)
-
-
-class Part(nn.Module):
-    """Norm, one module under its own name, dropout, residual."""
-
-    def __init__(self, config: Any, name: str, module: nn.Module):
-        super().__init__()
-        self.name = name
-        self.add_module(name, module)
-        self.layer_norm = Norm(config.d_model, config.layer_norm_epsilon)
-        self.dropout = nn.Dropout(config.dropout_rate)
-
-    @property
-    def inner(self) -> Any:
-        return getattr(self, self.name)
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return x + self.dropout(self.inner(self.layer_norm(x), context))
-
-
-class Block(nn.Module):
-    """Attention, in a decoder cross-attention, and a wide layer."""
-
-    def __init__(self, config: Any, layer_idx: int, *, crosses: bool, table: bool):
-        super().__init__()
-        parts = [self.make_attention(config, layer_idx, table)]
-        if crosses:
-            parts.append(Part(config, "EncDecAttention", Attention(config, layer_idx, cross=True)))
-        self.layer = nn.ModuleList([*parts, self.make_mlp(config, layer_idx, crosses)])
-
-    def make_attention(self, config: Any, layer_idx: int, table: bool) -> Part:
-        return Part(config, "SelfAttention", Attention(config, layer_idx, table=table))
-
-    def make_mlp(self, config: Any, layer_idx: int, crosses: bool) -> Part:
-        return Part(config, "DenseReluDense", GatedMLP(config) if config.is_gated_act else MLP(config))
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        first, *cross, last = self.layer
-        x = finite(first(x, context))
-        for part in cross if context.encoder is not None else ():
-            x = finite(part(x, context))
-        return finite(last(x, context))
-
-
 class Side(seq2seq.Stack):
     """The parameters of either side."""
 
@@ -146,7 +47,7 @@ class Side(seq2seq.Stack):
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed_tokens = Table(config.vocab_size, config.d_model, config.initializer_factor)
         self.block = nn.ModuleList(
             self.block_class(config, i, crosses=self.crosses, table=i == 0 or spec.own_positions)
             for i in range(self.depth(config))
@@ -209,7 +110,7 @@ class Model(seq2seq.Model):
     decoder_class = Decoder
 
     def make_tables(self, config: Any, spec: Spec) -> None:
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Table(config.vocab_size, config.d_model, config.initializer_factor)
 
 
 def encoder_alone(config: Any) -> Any:
@@ -230,7 +131,7 @@ class EncoderModel(PreTrainedModel):
 
     def __init__(self, config: Any, spec: Any = None):
         super().__init__(encoder_alone(config) if self.marks_config else config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Table(config.vocab_size, config.d_model, config.initializer_factor)
         self.encoder = self.encoder_class(self.config, self.variant.spec(config) if spec is None else spec)
 
     def get_encoder(self) -> Any:

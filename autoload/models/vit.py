@@ -137,7 +137,7 @@ class Embeddings(nn.Module):
         x, grid = cut(self.patch_embeddings.projection, pixels)
         if hidden is not None:
             x = self.hide(x, hidden)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         return self.dropout(x + places(self.position_embeddings[0], self.grid, grid, stretch))
 
     def hide(self, x: Tensor, hidden: Tensor) -> Tensor:

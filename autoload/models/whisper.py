@@ -42,6 +42,7 @@ class Encoder(seq2seq.Stack):
 
     main_input_name = "input_features"
     embeddings_path = "conv1"
+    stride: ClassVar[int] = 2  # frames of one position
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config)
@@ -76,7 +77,7 @@ class Encoder(seq2seq.Stack):
             output_attentions, output_hidden_states: also give these, of every layer.
             return_dict: False gives a tuple.
         """
-        frames = 2 * self.embed_positions.num_embeddings
+        frames = self.stride * self.embed_positions.num_embeddings
         if input_features is None or input_features.shape[-1] != frames:
             found = "nothing" if input_features is None else f"{input_features.shape[-1]} frames"
             text = f"forward: input_features are to have {frames} frames, found {found}. Pad the sound to that length."
@@ -255,6 +256,126 @@ class LM(seq2seq_heads.LM):
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
         return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As every model's; positions do not count padding on the left."""
+        mask = kwargs.get("decoder_attention_mask")
+        if mask is not None and kwargs.get("decoder_position_ids") is None:
+            kwargs["decoder_position_ids"] = (mask.long().cumsum(-1) - 1).masked_fill(mask == 0, 0)
+        return super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+
+    @torch.no_grad()
+    def detect_language(
+        self,
+        input_features: Tensor | None = None,
+        encoder_outputs: Any = None,
+        generation_config: Any = None,
+        num_segment_frames: int = 3000,
+    ) -> Tensor:
+        """The token of the language that is heard in each recording's first window, (batch,).
+
+        Args:
+            input_features: spectrograms, (batch, filters, frames).
+            encoder_outputs: what the encoder gave, in place of input_features.
+            generation_config: with `lang_to_id`; the model's own by default.
+            num_segment_frames: of a window.
+        """
+        from autoload.generation.speech_prompt import needed
+
+        if (input_features is None) == (encoder_outputs is None):
+            text = "detect_language: pass input_features or encoder_outputs, one of them."
+            raise ArgumentError(text, name="input_features")
+        if input_features is not None:
+            encoder_outputs = self.get_encoder()(input_features[:, :, :num_segment_frames], return_dict=True)
+        settings = generation_config or self.generation_config
+        known = torch.tensor(sorted(needed(settings, "lang_to_id", "detect_language").values()), device=self.device)
+        start = torch.full((len(encoder_outputs[0]), 1), settings.decoder_start_token_id, device=self.device)
+        scores = self(encoder_outputs=encoder_outputs, decoder_input_ids=start, use_cache=False).logits[:, -1]
+        return known[scores[:, known].argmax(-1)]
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self,
+        input_features: Tensor | None = None,
+        generation_config: Any = None,
+        logits_processor: Any = None,
+        stopping_criteria: Any = None,
+        prefix_allowed_tokens_fn: Any = None,
+        synced_gpus: bool | None = None,
+        return_timestamps: bool | None = None,
+        task: str | None = None,
+        language: str | list[str] | None = None,
+        is_multilingual: bool | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_condition_type: str | None = None,
+        condition_on_prev_tokens: bool | None = None,
+        temperature: float | tuple[float, ...] | None = None,
+        compression_ratio_threshold: float | None = None,
+        logprob_threshold: float | None = None,
+        no_speech_threshold: float | None = None,
+        num_segment_frames: int | None = None,
+        attention_mask: Tensor | None = None,
+        time_precision: float = 0.02,
+        time_precision_features: float = 0.01,
+        return_token_timestamps: bool | None = None,
+        return_segments: bool = False,
+        return_dict_in_generate: bool | None = None,
+        force_unique_generate_call: bool | None = None,
+        monitor_progress: Any = None,
+        assistant_model: Any = None,
+        streamer: Any = None,
+        tokenizer: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Write what is said in recordings of any length.
+
+        Args:
+            input_features: spectrograms, (batch, filters, frames); more than a window's are transcribed window by window.
+            generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn, synced_gpus,
+                assistant_model, streamer, tokenizer: as those of every model's `generate`.
+            return_timestamps: write time stamps too; always of recordings of more than one window.
+            task: "transcribe" or "translate" (to English).
+            language: name, code or token of the language, one for all rows or one for each; detected if None.
+            is_multilingual: in place of the model's own setting.
+            prompt_ids: a text to put before the transcription, from `get_prompt_ids`.
+            prompt_condition_type: "first-segment" or "all-segments", of windows that the prompt is put before.
+            condition_on_prev_tokens: put the text so far before each window.
+            temperature: of sampling; of several the next is tried where a text is doubtful.
+            compression_ratio_threshold: a text that compresses better is doubtful.
+            logprob_threshold: a text whose tokens' mean logarithm of probability is lower is doubtful.
+            no_speech_threshold: where silence is more probable than this, a doubtful text is left out.
+            num_segment_frames: without effect.
+            attention_mask: (batch, frames), 0 at padding.
+            time_precision, time_precision_features: seconds of one time stamp, and of one frame.
+            return_token_timestamps: also when each token was said.
+            return_segments: also the pieces between time stamps.
+            return_dict_in_generate: give more than tokens, as the settings say.
+            force_unique_generate_call: transcribe the first window alone, and give its beginning too.
+            monitor_progress: called before each window with (batch, 2): frames so far, and all.
+            kwargs: settings that replace the configuration's, and inputs of the model.
+
+        Returns:
+            Tokens, (batch, seq); or a dictionary or an output with more.
+        """
+        from autoload.generation.speech import Options, transcribe
+
+        options = Options(
+            *(return_timestamps, task, language, is_multilingual, prompt_ids, prompt_condition_type),
+            *(condition_on_prev_tokens, temperature, compression_ratio_threshold, logprob_threshold),
+            *(no_speech_threshold, time_precision, time_precision_features, return_token_timestamps),
+            *(return_segments, return_dict_in_generate, force_unique_generate_call, monitor_progress),
+        )
+        call = dict(
+            logits_processor=logits_processor,
+            stopping_criteria=stopping_criteria,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+            synced_gpus=synced_gpus,
+            assistant_model=assistant_model,
+            streamer=streamer,
+            tokenizer=tokenizer,
+        )
+        one = super().generate
+        return transcribe(self, one, input_features, options, generation_config, call, attention_mask, kwargs)
 
 
 class DecoderLM(seq2seq_heads.DecoderLM):

@@ -35,6 +35,7 @@ class Case:
     inputs: Callable[[Tensor], Mapping[str, Any]] | None = None
     tables: Mapping[str, int] = field(default_factory=dict)  # buffers of whole numbers: how many there are to draw from
     image: tuple[int, ...] = ()  # channels, height and width, for a type that reads images and no tokens
+    sound: tuple[int, ...] = ()  # shape of one recording, for models that hear: (samples,) or (frames, bins)
 
     def __str__(self) -> str:
         return f"{self.model_type}-{self.label}" if self.label else self.model_type
@@ -44,8 +45,9 @@ LABELS = 5
 TARGETS = (
     "Model",
     "Seq2SeqLM",
-    "SpeechSeq2Seq",
     "QuestionAnswering",
+    "SpeechSeq2Seq",
+    "ImageTextToText",
 )  # of encoder-decoders: those with a target of its own
 SPANS = ("QuestionAnswering", "DocumentQuestionAnswering")
 
@@ -91,6 +93,7 @@ def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> 
         for p in (p for name, p in model.named_parameters() if name not in unsaved):
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 if p.dim() == 1 else 0.06))
         saved = model.state_dict().keys()
+        buffer: Tensor
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
@@ -102,6 +105,9 @@ def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> 
 def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str, Tensor]:
     """Token ids and whatever else the task asks for, without padding."""
     generator = torch.Generator().manual_seed(3)
+    if case.sound:
+        sound = torch.randn(batch, *case.sound, generator=generator)
+        return {main_input(case, task): sound} | (case.inputs(sound) if case.inputs is not None else {})
     vocabulary = case.config.get("vocab_size", 99)
     shape = (batch, 2, seq) if task == "MultipleChoice" else (batch, seq)
     low = max(3, (case.config.get("pad_token_id") or 0) + 1)
@@ -112,6 +118,11 @@ def inputs_for(case: Case, task: str, batch: int = 3, seq: int = 12) -> dict[str
     read = {"pixel_values": torch.randn(batch, *case.image, generator=generator)} if case.image else {"input_ids": ids}
     made = read | target | (dict(case.inputs(ids)) if case.inputs is not None else {})
     return {name: value for name, value in made.items() if value is not None}
+
+
+def main_input(case: Case, task: str) -> str:
+    """What the model calls its main input."""
+    return registry.resolve(case.model_type, task).main_input_name  # type: ignore[attr-defined]
 
 
 def encodes(case: Case) -> bool:
@@ -138,7 +149,21 @@ def labels_for(task: str, inputs: Mapping[str, Tensor], num_labels: int = LABELS
     def numbers(high: int, *shape: int) -> Tensor:
         return torch.randint(0, high, shape, generator=generator)
 
-    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM", "SpeechSeq2Seq"):
+    if task == "CTC":
+        labels = numbers(30, batch, 5) + 4  # above the blank
+        labels[-1, -2:] = -100
+        return {"labels": labels}
+    if task == "AudioFrameClassification":
+        frames = 16  # of the recordings in the cases
+        return {"labels": numbers(2, batch, frames, num_labels)}
+    if task in ("AudioClassification", "AudioXVector"):
+        return {"labels": numbers(num_labels, batch)}
+    if task == "PreTraining" and "input_values" in inputs:
+        hidden = torch.zeros(batch, 16, dtype=torch.bool)
+        hidden[:, 3:9] = True
+        others = torch.stack([numbers(16, 16, 5) + 16 * row for row in range(batch)])
+        return {"mask_time_indices": hidden, "sampled_negative_indices": others}
+    if task in ("CausalLM", "MaskedLM", "Seq2SeqLM", "SpeechSeq2Seq", "ImageTextToText"):
         labels = input_ids.clone()
         labels[0, :3] = -100
         return {"labels": labels}

@@ -14,8 +14,10 @@ from autoload.errors import ArgumentError, ConfigError
 from tests.parity.cases.bridgetower import TEXT, TOWERS
 from tests.parity.cases.layoutlmv2 import PAGE, TOWER
 from tests.parity.cases.modernvbert import IMAGE, MODERN, pages
+from tests.parity.cases.resnet import TINY as RESNET
+from tests.parity.cases.tvp import SMALL, TVP, film
 from tests.parity.cases.vit import TINY, VIT
-from tests.parity.harness import Case, assert_close, load_ours
+from tests.parity.harness import Case, assert_close, load_ours, perturb
 
 
 def fresh(model_type: str, task: str = "AutoModel", **fields: Any) -> Any:
@@ -23,8 +25,26 @@ def fresh(model_type: str, task: str = "AutoModel", **fields: Any) -> Any:
     return getattr(autoload, task).from_config(config).eval()
 
 
-def test_tower_of_a_file_with_both_towers(tmp_path: Path) -> None:
-    """CLIP's and SigLIP's older files name the tower; it loads without that name, and nothing is left over."""
+@pytest.mark.parametrize("model_type,name", [("clip", "CLIPVisionModel"), ("siglip", "SiglipVisionModel")])
+def test_tower_of_a_file_with_both_towers(model_type: str, name: str, tmp_path: Path) -> None:
+    """As the reference does it: the tower's part of the configuration and of the weights, the rest is named."""
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    text = dict(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37)
+    whole = AutoModel.from_config(CONFIG_MAPPING[model_type](text_config=text, vision_config=TINY)).eval()
+    perturb(whole)
+    whole.save_pretrained(tmp_path)
+    tower, info = getattr(autoload, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not any(key.startswith("vision_model.") for key in info["unexpected_keys"])
+    pixels = torch.randn(2, 2, 12, 12)
+    with torch.no_grad():
+        expected, found = whole.vision_model(pixels), tower(pixels)
+    assert_close(found.last_hidden_state, expected.last_hidden_state, 1e-5, "hidden states")
+    assert_close(found.pooler_output, expected.pooler_output, 1e-5, "pooled")
+
+
+def test_older_files_of_a_tower_alone(tmp_path: Path) -> None:
+    """They name the tower; it loads without that name, and nothing is left over."""
     model = load_ours(Case("siglip_vision_model", TINY), "Model", tmp_path)
     state = load_file(tmp_path / "model.safetensors")
     save_file({f"vision_model.{name}": value for name, value in state.items()}, tmp_path / "model.safetensors")
@@ -220,3 +240,94 @@ def test_default_tower() -> None:
     assert shapes["bottom_up.res2.0.conv2.weight"] == (256, 8, 3, 3)
     assert shapes["bottom_up.res5.2.conv3.weight"] == (2048, 2048, 1, 1)
     assert shapes["fpn_output2.weight"] == (256, 256, 3, 3)
+
+
+def test_stages_of_a_backbone(tmp_path: Path) -> None:
+    """Any checkpoint of the type serves as a backbone; the stages are named at load, or later, either way."""
+    load_ours(Case("resnet", RESNET), "ImageClassification", tmp_path)
+    pixels = torch.randn(1, 2, 32, 32)
+    maps = autoload.AutoModel.from_pretrained(tmp_path)(pixels, output_hidden_states=True).hidden_states
+    backbone = autoload.AutoBackbone.from_pretrained(tmp_path, out_features=["stage1", "stage3"])
+    assert backbone.out_indices == [1, 3] and backbone.channels == [8, 16]
+    found = backbone(pixels).feature_maps
+    assert torch.equal(found[0], maps[1]) and torch.equal(found[1], maps[3])
+    backbone.config.out_indices = [0, -1]
+    assert backbone.out_features == ["stem", "stage3"] and backbone.channels == [6, 16]
+    assert torch.equal(backbone(pixels).feature_maps[0], maps[0])
+    backbone.config.out_features = ["stage2"]
+    assert backbone.config.to_dict()["out_indices"] == [2]
+
+
+@pytest.mark.parametrize(
+    "fields,field",
+    [
+        (dict(out_features=["stage5"]), "out_features"),
+        (dict(out_indices=[7]), "out_indices"),
+        (dict(out_indices=[2, 1]), "out_indices"),
+        (dict(out_features=["stage1"], out_indices=[2]), "out_features"),
+        (dict(layer_type="wide"), "layer_type"),
+        (dict(depths=[1, 1]), "depths"),
+    ],
+)
+def test_stages_that_are_not_there(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        autoload.ResNetConfig(**RESNET | fields)
+
+
+def test_fresh_resnet() -> None:
+    """Statistics begin at zero and one, whatever memory held."""
+    model = fresh("resnet", **RESNET)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(float(n.running_mean.abs().sum()) == 0 and bool((n.running_var == 1).all()) for n in norms)  # type: ignore[union-attr]
+    assert model(torch.randn(1, 2, 32, 32)).pooler_output.shape == (1, 16, 1, 1)
+    with pytest.raises(ArgumentError, match=r"expected \(batch, 2, height, width\)"):
+        model(torch.randn(1, 3, 32, 32))
+
+
+def test_padded_words_beside_a_film() -> None:
+    """One text at a time against the reference, and several at a time against one."""
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    torch.manual_seed(0)
+    theirs = AutoModel.from_config(CONFIG_MAPPING["tvp"](**TVP)).eval()
+    perturb(theirs)
+    ours = fresh("tvp", **TVP)
+    ours.load_state_dict(theirs.state_dict())
+    given = film(torch.arange(12)[None] + 5)
+    mask = torch.ones(1, 12, dtype=torch.long)
+    mask[0, 8:] = 0
+    with torch.no_grad():
+        expected = theirs(**given, attention_mask=mask)
+        found = ours(**given, attention_mask=mask)
+        both = ours(given["input_ids"].expand(2, -1), given["pixel_values"].expand(2, -1, -1, -1, -1))
+        alone = ours(**given)
+    assert_close(found.last_hidden_state, expected.last_hidden_state, 1e-5, "padded")
+    assert_close(found.pooler_output, expected.pooler_output, 1e-5, "padded, pooled")
+    assert_close(both.last_hidden_state[1:], alone.last_hidden_state, 1e-5, "two")
+
+
+@pytest.mark.parametrize("apply_as,shown", [("replace", 0.0), ("remove", 0.0), ("add", 1.0)])
+def test_strip_along_the_lower_edge(apply_as: str, shown: float) -> None:
+    """The reference names this prompter and cannot run it: what its settings say is held to here."""
+    fields = dict(visual_prompter_type="framedownpad", visual_prompter_apply=apply_as)
+    prompter = fresh("tvp", **TVP | fields).visual_prompter
+    frames = torch.ones(1, 2, 3, 48, 48)
+    out = prompter(frames, False)
+    assert torch.equal(out[..., :41, :], frames[..., :41, :])  # seven rows are the strip
+    strip = 0.0 if apply_as == "remove" else prompter.pad_down
+    assert torch.equal(out[..., 41:, :], torch.zeros(1, 2, 3, 7, 48) + shown + strip)
+
+
+def test_films_that_do_not_fit() -> None:
+    model, given = fresh("tvp", **TVP), film(torch.arange(12)[None] + 5)
+    with pytest.raises(ArgumentError, match="expected 48 by 48 .*interpolate_pos_encoding=True"):
+        model(given["input_ids"], torch.zeros(1, 2, 3, 32, 48))
+    with pytest.raises(ArgumentError, match=r"expected \(1, 2, 3, height, width\)"):
+        model(given["input_ids"], torch.zeros(1, 3, 48, 48))
+    with pytest.raises(ArgumentError, match="pixel_values is missing"):
+        model(given["input_ids"])
+    with pytest.raises(ArgumentError, match="3 by 3 fields, expected at most 2 by 3"):
+        fresh("tvp", **SMALL | dict(max_img_size=96))(given["input_ids"], torch.zeros(1, 2, 3, 96, 96))
+    for field, value in (("visual_prompter_type", "none"), ("visual_prompter_apply", "x"), ("visual_prompt_size", 25)):
+        with pytest.raises(ConfigError, match=field):
+            fresh("tvp", **TVP | {field: value})

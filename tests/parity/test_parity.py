@@ -183,11 +183,14 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
         pytest.skip("images are never padded")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
-    mask = torch.ones_like(inputs["input_ids"])
-    for row, count in enumerate((0, 3, 5)):
+    main = next(iter(inputs))
+    mask = torch.ones(inputs[main].shape[:2], dtype=torch.long)
+    for row, count in enumerate((0, 3, 5) if main == "input_ids" else (0, mask.shape[1] // 5, mask.shape[1] // 3)):
         where = slice(None, count) if side == "left" else slice(mask.shape[-1] - count, None)
         mask[row, where] = 0
-    inputs["input_ids"] = inputs["input_ids"].masked_fill(mask == 0, getattr(theirs.config, "pad_token_id", None) or 0)
+    filler = (getattr(theirs.config, "pad_token_id", None) or 0) if main == "input_ids" else 0
+    hidden = (mask == 0).view(*mask.shape, *[1] * (inputs[main].dim() - 2))
+    inputs[main] = inputs[main].masked_fill(hidden, filler)
     with torch.no_grad():
         expected = theirs(**inputs, attention_mask=mask)
         found = ours(**inputs, attention_mask=mask)
@@ -232,7 +235,7 @@ def _gradients(model: Any, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:
-    return [v for k, v in out.items() if isinstance(v, torch.Tensor)]
+    return [*out.get("feature_maps", ()), *(v for v in out.values() if isinstance(v, torch.Tensor))]
 
 
 @pytest.mark.parametrize("case,task", LANGUAGE, ids=named(LANGUAGE))

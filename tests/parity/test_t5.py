@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import autoload
-from autoload.errors import ConfigError
+from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.relative import distances, relative_buckets
 from autoload.weights import Weights
 from tests.parity.cases import all_cases
+from tests.parity.cases.pix2struct import patches
 from tests.parity.cases.t5 import TINY
-from tests.parity.harness import Case, assert_close, inputs_for, labels_for, reference_model
+from tests.parity.cases.udop import page
+from tests.parity.harness import Case, assert_close, inputs_for, labels_for, load_ours, reference_class, reference_model
 
 
 def case_of(name: str) -> Case:
@@ -156,6 +159,23 @@ def test_router_losses(name: str) -> None:
     assert "encoder_router_logits" not in plain and plain.loss < found.loss
 
 
+@pytest.mark.parametrize("name", ["t5", "umt5", "switch_transformers", "longt5-global"])
+def test_fresh_values(name: str) -> None:
+    """Weights of a new model are as large as the reference's, or training from nothing would go another way."""
+    from transformers import CONFIG_MAPPING
+
+    case = case_of(name)
+    fields = {**case.config, "d_model": 64, "d_kv": 16, "initializer_factor": 2.0}
+    config = autoload.AutoConfig.for_model(case.model_type, **fields)
+    torch.manual_seed(0)
+    ours = dict(autoload.AutoModelForSeq2SeqLM.from_config(config).named_parameters())
+    theirs = reference_class(case.model_type, "Seq2SeqLM")(CONFIG_MAPPING[case.model_type](**fields))
+    compared = [name for name, p in theirs.named_parameters() if p.numel() > 1000 or "router.classifier.weight" in name]
+    assert len(compared) > 20
+    for name in compared:
+        assert abs(ours[name].std() / theirs.get_parameter(name).std() - 1) < 0.2, name
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_buckets(both: bool) -> None:
     from transformers.models.t5.modeling_t5 import T5Attention
@@ -173,3 +193,88 @@ def test_what_is_refused() -> None:
     model = autoload.T5ForConditionalGeneration(autoload.T5Config(**(TINY | {"decoder_start_token_id": None})))
     with pytest.raises(ConfigError, match="decoder_start_token_id"):
         model(torch.tensor([[5, 6, 1]]), labels=torch.tensor([[5, 1]]))
+
+
+def test_piano(tmp_path: Path) -> None:
+    """Frames of songs in place of tokens: scores, and the notes in each style; a row that only fills the batch."""
+    case, task = case_of("pop2piano"), "SpeechSeq2Seq"
+    theirs, ours = reference_model(case, task), load_ours(case, task, tmp_path)
+    generator = torch.Generator().manual_seed(8)
+    frames = torch.randn(3, 7, 32, generator=generator)
+    mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2, [0] * 7])
+    ids = inputs_for(case, task)["decoder_input_ids"]
+    with torch.no_grad():
+        found, expected = (m(input_features=frames, decoder_input_ids=ids).logits for m in (ours, theirs))
+    assert_close(found, expected, 1e-5, "logits")
+    styles = {"composer1": 2, "composer2": 3, "composer3": 4}
+    songs = []
+    for style in styles:
+        for model in (ours, theirs):
+            model.generation_config.composer_to_feature_token = styles
+        settings = dict(composer=style, max_new_tokens=8, do_sample=False)
+        songs.append(ours.generate(frames, attention_mask=mask, **settings))
+        assert torch.equal(songs[-1], theirs.generate(frames, attention_mask=mask, **settings)), style
+    assert torch.equal(ours.generate(frames, **settings), theirs.generate(frames, **settings))
+    assert len({str(song.tolist()) for song in songs}) > 1, "the style matters"
+    with pytest.raises(ArgumentError, match="composer9"):
+        ours.generate(frames, composer="composer9")
+    ours.generation_config.composer_to_feature_token = {}
+    with pytest.raises(ArgumentError, match="composer_vocab_size"):
+        ours.generate(frames)
+    with pytest.raises(ArgumentError, match="not both"):
+        ours(input_features=frames, inputs_embeds=frames, decoder_input_ids=ids)
+
+
+def test_page(tmp_path: Path) -> None:
+    """Words, boxes and an image, ragged: the patches are read once, and beams know which of them are padding."""
+    case, task = case_of("udop"), "ImageTextToText"
+    theirs = copy.deepcopy(reference_model(case, task))
+    with torch.no_grad():
+        for name, p in theirs.named_parameters():
+            if p.dim() == 2 and "embed" not in name and "shared" not in name:
+                p.mul_(4)  # what such a model writes depends on what it reads
+    theirs.save_pretrained(tmp_path)
+    ours = autoload.AutoModelForImageTextToText.from_pretrained(tmp_path)
+    ids = inputs_for(case, "CausalLM")["input_ids"]
+    mask = torch.ones_like(ids)
+    mask[1, 8:] = 0
+    inputs = page(ids) | {"input_ids": ids.masked_fill(mask == 0, 0), "attention_mask": mask}
+    for settings in (dict(num_beams=1), dict(num_beams=3, num_return_sequences=2), dict(use_cache=False)):
+        settings |= dict(max_new_tokens=8, do_sample=False)
+        found = ours.generate(**inputs, **settings)
+        assert torch.equal(found, theirs.generate(**inputs, **settings))
+        assert len({tuple(row) for row in found.tolist()}) > 1, "the page matters"
+    with pytest.raises(ArgumentError, match="bbox"):
+        ours(input_ids=ids, labels=ids)
+    with pytest.raises(ArgumentError, match="found 8x8 pixels, expected 16x16"):
+        ours(**inputs | {"pixel_values": torch.zeros(3, 3, 8, 8)}, labels=ids)
+    with pytest.raises(ConfigError, match="relative_bias_args"):
+        autoload.UdopModel(autoload.UdopConfig(**case.config, relative_bias_args=[{"type": "1d", "expand": True}]))
+
+
+def test_screen(tmp_path: Path) -> None:
+    """Patches of an image, ragged, with their mask or known by being zero; tokens as the reference's."""
+    case, task = case_of("pix2struct"), "ImageTextToText"
+    theirs = copy.deepcopy(reference_model(case, task))
+    with torch.no_grad():
+        for name, p in theirs.named_parameters():
+            if p.dim() == 2 and "embed" not in name:
+                p.mul_(5)
+    theirs.save_pretrained(tmp_path)
+    ours = autoload.AutoModelForImageTextToText.from_pretrained(tmp_path)
+    mask = torch.ones(3, 12, dtype=torch.int64)
+    mask[1, 8:] = 0
+    shown = patches(mask)["flattened_patches"] * mask[..., None]
+    for inputs in ({"attention_mask": mask}, {}):
+        for ways in (dict(num_beams=1), dict(num_beams=3, use_cache=True, num_return_sequences=2)):
+            settings = inputs | ways | dict(max_new_tokens=8, do_sample=False)
+            found = ours.generate(flattened_patches=shown, **settings)
+            assert torch.equal(found, theirs.generate(flattened_patches=shown, **settings))
+            assert len({tuple(row) for row in found.tolist()}) > 1, "the image matters"
+    labels = torch.tensor([[5, 6, -100], [7, 1, -100], [8, 9, 1]])
+    with torch.no_grad():
+        found, expected = (m(shown, mask, labels=labels) for m in (ours, theirs))
+    assert_close(found.logits, expected.logits, 1e-5, "logits")
+    assert_close(found.loss, expected.loss, 1e-5, "loss")
+    with pytest.raises(ArgumentError, match="flattened_patches"):
+        ours(decoder_input_ids=labels)

@@ -1,0 +1,241 @@
+"""Whisper's generate beside the reference's, on tiny random checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import autoload
+from autoload.errors import ArgumentError, GenerationError
+
+VOCABULARY, STAMPS = 120, 20
+CONFIG = dict(
+    vocab_size=VOCABULARY,
+    num_mel_bins=8,
+    d_model=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=40,
+    decoder_ffn_dim=40,
+    max_source_positions=20,
+    max_target_positions=60,
+    pad_token_id=80,
+    bos_token_id=80,
+    eos_token_id=80,
+    decoder_start_token_id=81,
+    begin_suppress_tokens=[5, 80],
+    suppress_tokens=[1, 2, 7, 90, 91],
+)
+SETTINGS = dict(
+    lang_to_id={"<|en|>": 82, "<|de|>": 83, "<|fr|>": 84},
+    task_to_id={"transcribe": 85, "translate": 86},
+    is_multilingual=True,
+    no_timestamps_token_id=99,
+    prev_sot_token_id=88,
+    max_initial_timestamp_index=8,
+    alignment_heads=[[0, 1], [1, 2]],
+    max_length=40,
+    suppress_tokens=[1, 2, 7, 90, 91],
+    begin_suppress_tokens=[5, 80],
+)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Our model and the reference's."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("whisper")
+    torch.manual_seed(0)
+    theirs = WhisperForConditionalGeneration(WhisperConfig(**CONFIG))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) * 0.15)
+    for name, value in SETTINGS.items():
+        setattr(theirs.generation_config, name, value)
+    theirs.eval().save_pretrained(folder)
+    return autoload.AutoModelForSpeechSeq2Seq.from_pretrained(folder), theirs
+
+
+def features(batch: int = 2, frames: int = 40, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, 8, frames, generator=torch.Generator().manual_seed(seed))
+
+
+def same(ours: Any, theirs: Any, where: str = "") -> None:
+    """Tokens alike, times to 1e-4; of outputs all that both have."""
+    if isinstance(theirs, torch.Tensor):
+        assert ours.shape == theirs.shape, where
+        assert torch.allclose(ours.double(), theirs.double(), atol=1e-4), where
+    elif isinstance(theirs, (list, tuple)):
+        assert len(ours) == len(theirs), where
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            same(a, b, f"{where}[{i}]")
+    elif hasattr(theirs, "items"):
+        for key in {*theirs} - {"past_key_values", "result"}:
+            same(ours[key], theirs[key], f"{where}.{key}")
+    else:
+        assert ours == theirs, where
+
+
+SHORT: list[dict[str, Any]] = [
+    {},
+    {"language": "de"},
+    {"language": "german", "task": "translate"},
+    {"language": ["fr", "en"], "task": "transcribe"},
+    {"task": "translate"},
+    {"return_timestamps": True},
+    {"return_timestamps": True, "language": "en", "max_new_tokens": 15},
+    {"return_timestamps": True, "return_segments": True},
+    {"prompt_ids": torch.tensor([88, 10, 11])},
+    {"num_beams": 3, "language": "en"},
+    {"num_beams": 2, "return_timestamps": True},
+    {"return_dict_in_generate": True, "output_scores": True, "language": "en"},
+    {"return_dict_in_generate": True, "return_timestamps": True},
+    {"return_token_timestamps": True, "language": "en"},
+    {"return_token_timestamps": True, "return_timestamps": True, "return_segments": True},
+    {"force_unique_generate_call": True, "language": "en"},
+    {"logprob_threshold": -1.0, "compression_ratio_threshold": 1.3, "temperature": (0.0,), "language": "en"},
+    {"max_new_tokens": 4},
+    {"max_length": 12, "language": "en"},
+    {"min_new_tokens": 10, "language": "en"},
+    {"condition_on_prev_tokens": True, "language": "en"},
+]
+
+
+@pytest.mark.parametrize("keywords", SHORT, ids=lambda k: "-".join(k) or "plain")
+def test_one_window(pair: tuple[Any, Any], keywords: dict[str, Any]) -> None:
+    ours, theirs = pair
+    same(ours.generate(features(), **dict(keywords)), theirs.generate(features(), **dict(keywords)))
+
+
+LONG: list[dict[str, Any]] = [
+    {},
+    {"language": "en", "return_segments": True},
+    {"condition_on_prev_tokens": True, "language": "en"},
+    {"condition_on_prev_tokens": True, "prompt_ids": torch.tensor([88, 10, 11]), "language": "en"},
+    {
+        "condition_on_prev_tokens": True,
+        "prompt_ids": torch.tensor([88, 10, 11]),
+        "prompt_condition_type": "all-segments",
+        "language": "en",
+    },
+    {"prompt_ids": torch.tensor([88, 10, 11]), "language": "de"},
+    {"return_token_timestamps": True, "return_segments": True, "language": "en"},
+    {"num_beams": 2, "language": "en"},
+    {
+        "logprob_threshold": -2.0,
+        "no_speech_threshold": 0.002,
+        "compression_ratio_threshold": 1.2,
+        "temperature": (0.0,),
+        "language": "en",
+        "return_segments": True,
+    },
+    {"return_dict_in_generate": True, "return_timestamps": True, "language": "en"},
+]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("keywords", LONG, ids=lambda k: "-".join(k) or "plain")
+def test_several_windows(pair: tuple[Any, Any], keywords: dict[str, Any], batch: int) -> None:
+    ours, theirs = pair
+    sound = features(batch, 150, seed=batch)
+    mask = torch.ones(batch, 150, dtype=torch.int64)
+    if batch > 1:
+        mask[1, 90:] = mask[2, 31:] = 0
+    found = ours.generate(sound, attention_mask=mask, **dict(keywords))
+    same(found, theirs.generate(sound, attention_mask=mask, **dict(keywords)))
+
+
+def test_rising_temperatures(pair: tuple[Any, Any]) -> None:
+    """Doubtful windows are sampled again, with the same tokens from the same seed."""
+    ours, theirs = pair
+    keywords: dict[str, Any] = dict(temperature=(0.0, 0.4, 0.8), logprob_threshold=-1e-3, language="en", top_k=0)
+    for sound in (features(), features(1, 100)):
+        results = []
+        for model in (ours, theirs):
+            torch.manual_seed(5)
+            results.append(model.generate(sound, **keywords))
+        same(*results)
+
+
+def test_progress_and_several_results(pair: tuple[Any, Any]) -> None:
+    ours, theirs = pair
+    seen: dict[str, list[Any]] = {"ours": [], "theirs": []}
+    for name, model in (("ours", ours), ("theirs", theirs)):
+        model.generate(features(1, 130), language="en", monitor_progress=seen[name].append)
+    same(seen["ours"], seen["theirs"])
+    results = []
+    for model in (ours, theirs):
+        torch.manual_seed(3)
+        results.append(
+            model.generate(features(), language="en", do_sample=True, temperature=0.7, num_return_sequences=2, top_k=0)
+        )
+    same(*results)
+
+
+def test_given_states_and_detection(pair: tuple[Any, Any]) -> None:
+    ours, theirs = pair
+    with torch.no_grad():
+        states, expected = ours.get_encoder()(features()), theirs.get_encoder()(features())
+    same(ours.generate(encoder_outputs=states, language="en"), theirs.generate(encoder_outputs=expected, language="en"))
+    same(ours.detect_language(features()), theirs.detect_language(features(), num_segment_frames=40))
+
+
+@pytest.mark.parametrize(
+    "keywords, error, match",
+    [
+        ({"language": "klingon"}, ArgumentError, "no such language"),
+        ({"language": ["en"]}, ArgumentError, "one for each of 2 rows"),
+        ({"task": "sing"}, ArgumentError, "'transcribe' or 'translate'"),
+        ({"is_multilingual": False, "language": "en"}, ArgumentError, "one language"),
+        ({"prompt_condition_type": "all-segments"}, ArgumentError, "condition_on_prev_tokens"),
+        ({"max_new_tokens": 100}, ArgumentError, "max_target_positions"),
+        ({"langage": "en"}, ArgumentError, "langage"),
+    ],
+)
+def test_mistakes(pair: tuple[Any, Any], keywords: dict[str, Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        pair[0].generate(features(), **keywords)
+
+
+def test_long_form_mistakes(pair: tuple[Any, Any]) -> None:
+    ours, _ = pair
+    with pytest.raises(ArgumentError, match="attention_mask"):
+        ours.generate(features(2, 90))
+    with pytest.raises(ArgumentError, match="return_timestamps=False"):
+        ours.generate(features(1, 90), return_timestamps=False)
+    with pytest.raises(ArgumentError, match="input_features or encoder_outputs"):
+        ours.generate()
+    bare = autoload.GenerationConfig(decoder_start_token_id=81, eos_token_id=80, pad_token_id=80)
+    kept, ours.generation_config = ours.generation_config, bare
+    try:
+        with pytest.raises(GenerationError, match="no_timestamps_token_id"):
+            ours.generate(features(), return_timestamps=True)
+    finally:
+        ours.generation_config = kept
+
+
+def test_warping_is_the_cheapest_way() -> None:
+    from transformers.models.whisper.generation_whisper import _dynamic_time_warping
+
+    from autoload.generation.alignment import dynamic_time_warping
+
+    for seed, shape in enumerate([(1, 1), (3, 9), (7, 7), (9, 4), (1, 5), (20, 50)]):
+        costs = np.random.default_rng(seed).normal(size=shape)
+        for ours, theirs in zip(dynamic_time_warping(costs), _dynamic_time_warping(costs), strict=True):
+            assert ours.tolist() == theirs.tolist()
+
+
+def test_saved_settings_are_kept(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    ours, _ = pair
+    ours.save_pretrained(tmp_path)
+    again = autoload.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path)
+    assert again.generation_config.lang_to_id == SETTINGS["lang_to_id"]
+    assert ours.generation_config.suppress_tokens == SETTINGS["suppress_tokens"]  # which no call has taken away
