@@ -428,20 +428,21 @@ def load_model(
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
 
-    from autoload import loading, placement, quantization  # torch from here on
+    from autoload import loading, placement, quantization, skeleton  # torch from here on
+    from autoload.weights import find_weights
 
     recipe = quantization.recipe(quantization_config)
     copied = io == "read" or bool(disable_mmap)
     weights: Any = state_dict
     if files is not None:
-        weights = loading.find_weights(files, variant=variant, use_safetensors=use_safetensors, copy=copied)
+        weights = find_weights(files, variant=variant, use_safetensors=use_safetensors, copy=copied)
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
-    model = loading.build_skeleton(cls, config, model_args, options)
+    model = skeleton.build_skeleton(cls, config, model_args, options)
     if tp_plan is not None or device_mesh is not None:
         if device is not None or device_map is not None:
             raise ArgumentError("from_pretrained: pass device_map or a device_mesh, not both.", name="device_mesh")
-        device = loading.shard(model, tp_plan, device_mesh, chosen)
+        device = skeleton.shard(model, tp_plan, device_mesh, chosen)
     plan = placement.plan(model, device, device_map, chosen, max_memory)
     report = loading.load_weights(
         model,
@@ -475,9 +476,9 @@ def load_part(files: Files, stem: str, use_safetensors: bool | None = None) -> d
         MissingFile: there is none.
         CorruptCheckpoint: it is damaged.
     """
-    from autoload import loading
+    from autoload.weights import find_part
 
-    weights = loading.find_part(files, stem, use_safetensors)
+    weights = find_part(files, stem, use_safetensors)
     return {name: weights.read(name) for name in weights.entries}
 
 
@@ -585,7 +586,7 @@ def build_model(
     config = copy.deepcopy(config)
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
     _check_options(cls, options, config)
-    from autoload import loading
+    from autoload import loading, skeleton
 
     chosen = loading.choose_dtype(dtype if dtype is not None else torch_dtype, config, None)
     if not hasattr(cls, "variant"):  # a user's own module
@@ -593,8 +594,8 @@ def build_model(
         return model if chosen is None else model.to(chosen)
     import torch
 
-    model = loading.build_skeleton(cls, config, (), options)
-    room, device = loading.parameter_device(), torch.get_default_device()
+    model = skeleton.build_skeleton(cls, config, (), options)
+    room, device = skeleton.parameter_device(), torch.get_default_device()
     model._apply(lambda t: torch.empty_like(t, device=room) if t.is_meta else t.to(device))  # keeps computed tables
     model = model.to(chosen or torch.get_default_dtype())
     model.init_weights()

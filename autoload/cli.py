@@ -152,7 +152,8 @@ def _saved_as(config: Any, tasks: list[str]) -> str:
 
 def _compare(cls: type, config: Any, shapes: dict[str, tuple[int, ...]]) -> tuple[LoadingReport, int]:
     """What a load would find, and the number of parameters; tied ones count once."""
-    from autoload.loading import build_skeleton, compare
+    from autoload.loading import compare
+    from autoload.skeleton import build_skeleton
 
     model = build_skeleton(cls, config)
     report = compare(model, shapes)
@@ -163,8 +164,8 @@ def _compare(cls: type, config: Any, shapes: dict[str, tuple[int, ...]]) -> tupl
 
 def _headers(files: Files, variant: str | None) -> tuple[Header, list[str]]:
     """Shape and dtype of every tensor, and the files that hold them; safetensors come before pickles."""
-    from autoload.loading import read_pickle
     from autoload.tensorfile import parse_header
+    from autoload.weights import read_pickle
 
     dot = f".{variant}" if variant else ""
     present = files.sizes()

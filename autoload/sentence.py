@@ -309,7 +309,7 @@ def _pooling(files: Files, path: str) -> Pooling:
 
 
 def _dense(files: Files, path: str) -> Dense:
-    from autoload.loading import Weights
+    from autoload.weights import Weights
 
     config = files.json(f"{path}/config.json") or {}
     for key in ("in_features", "out_features"):

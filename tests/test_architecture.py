@@ -39,7 +39,9 @@ MAY: dict[str, str] = {
     "models": "errors config keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
     "tensorfile": "errors hub torch",
-    "loading": "errors config hub keys model notebook tensorfile torch",
+    "weights": "errors hub tensorfile torch",
+    "skeleton": "errors keys model weights torch",
+    "loading": "errors config keys model notebook skeleton weights torch",
     "placement": "errors torch",
     "quantization": "errors torch",
     "sharding": "errors torch",
@@ -61,14 +63,14 @@ LATER: dict[str, str] = {
     "processing": "audio text",
     "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
-    "loading": "sharding",
+    "skeleton": "sharding",
     "saving": "repository sharding",
-    "model": "auto saving loading notebook",  # from_pretrained and save_pretrained
-    "auto": "loading placement quantization generation torch",
-    "sentence": "auto text loading",
+    "model": "auto saving loading skeleton notebook",  # from_pretrained and save_pretrained
+    "auto": "loading skeleton weights placement quantization generation torch",
+    "sentence": "auto text weights",
     "compat": "errors hub model layers torch",
     "lock": "saving",
-    "cli": "auto loading lock tensorfile",
+    "cli": "auto loading skeleton weights lock tensorfile",
 }
 WITHOUT_TORCH = (
     "bridge",

@@ -58,7 +58,7 @@ def load(path: Path, how: str, **keywords: Any) -> Any:
 
 def same_as_one(rank: int, path: Path, how: str) -> None:
     read: list[tuple[int, int]] = []
-    from autoload.loading import Weights
+    from autoload.weights import Weights
 
     plain = Weights.read
 

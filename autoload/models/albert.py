@@ -5,6 +5,7 @@ Lan et al. 2019 (arXiv:1909.11942).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,18 @@ from autoload.model import Variant, finish
 from autoload.models import bert_heads
 from autoload.models.bert import Model, SelfAttention, Spec
 from autoload.models.bert_heads import TiedHead
-from autoload.outputs import AlbertForPreTrainingOutput, MaskedLMOutput
+from autoload.outputs import ALWAYS, MaskedLMOutput, ModelOutput, States
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """ALBERT's two heads: `prediction_logits` (batch, seq, vocabulary), `sop_logits` (batch, labels)."""
+
+    loss: Any = None
+    prediction_logits: Tensor = ALWAYS
+    sop_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
 
 
 class Attention(SelfAttention):

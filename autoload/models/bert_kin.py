@@ -9,6 +9,7 @@ Karpukhin et al. 2020 (arXiv:2004.04906).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,7 +34,16 @@ from autoload.models.bert import (
 )
 from autoload.models.bert_heads import SizedPredictions, Summary, TiedHead
 from autoload.models.roc_bert import RoCBertEmbeddings, RoCBertPreTraining
-from autoload.outputs import DPRQuestionEncoderOutput
+from autoload.outputs import ModelOutput, States
+
+
+@dataclass
+class DPRQuestionEncoderOutput(ModelOutput):
+    """`pooler_output` (batch, dim), the question's vector."""
+
+    pooler_output: Any = None
+    hidden_states: States = None
+    attentions: States = None
 
 
 class ErnieEmbeddings(Embeddings):

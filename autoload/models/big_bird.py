@@ -5,6 +5,7 @@ Zaheer et al. 2020 (arXiv:2007.14062).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,20 @@ from autoload.losses import token_loss
 from autoload.model import Variant
 from autoload.models import bert_heads
 from autoload.models.bert import Attention, Embeddings, Encoder, Intermediate, Layer, Model, Output, SelfAttention, Spec
-from autoload.outputs import BigBirdForQuestionAnsweringModelOutput
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class BigBirdForQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
 
 ATTENTION_TYPES = ("block_sparse", "original_full")
 PAPER_LENGTHS = (1024, 3072, 4096)  # for which blocks are drawn as the paper's models drew them

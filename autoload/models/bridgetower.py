@@ -5,6 +5,7 @@ Xu et al. 2022 (arXiv:2206.08657).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,19 @@ from autoload.layers.attention import Context, Mask, encoder_mask, kernel_of
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models.bert import Attention, Embeddings, Encoder, Layer, Pooler, Spec
 from autoload.models.clip import ClassEmbeddings, PackedAttention
-from autoload.outputs import BridgeTowerModelOutput
+from autoload.outputs import ALWAYS, ModelOutput
+
+
+@dataclass
+class BridgeTowerModelOutput(ModelOutput):
+    """Words (batch, seq, dim) and patches (batch, patches, dim) that have seen each other, and both pooled."""
+
+    text_features: Tensor = ALWAYS
+    image_features: Tensor = ALWAYS
+    pooler_output: Tensor = ALWAYS
+    hidden_states: Any = None  # of the towers, and the pairs of the stack
+    attentions: Any = None  # pairs of the stack
+
 
 HEAD_DIM = 64  # of the image tower; the configuration has none
 

@@ -5,6 +5,7 @@ Clark et al. 2020 (arXiv:2003.10555); Jiang et al. 2020 (arXiv:2008.02496).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +27,17 @@ from autoload.model import Variant
 from autoload.models import bert_heads
 from autoload.models.bert import Attention, Intermediate, Layer, Output, ProjectedModel, SelfAttention, Spec
 from autoload.models.bert_heads import Summary
-from autoload.outputs import DiscriminatorOutput, MaskedLMOutput
+from autoload.outputs import ALWAYS, MaskedLMOutput, ModelOutput, States
+
+
+@dataclass
+class DiscriminatorOutput(ModelOutput):
+    """ELECTRA's discriminator: `logits` (batch, seq), positive where a token was replaced."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
 
 
 class GeneratorPredictions(nn.Module):

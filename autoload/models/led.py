@@ -5,6 +5,7 @@ Beltagy et al. 2020 (arXiv:2004.05150).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,11 +16,40 @@ from autoload.models import bart, seq2seq_heads
 from autoload.models.gpt_decoder import reorder
 from autoload.models.longformer import LongSelfAttention, make_scope, spread_windows
 from autoload.outputs import (
-    LEDEncoderBaseModelOutput,
-    LEDSeq2SeqLMOutput,
-    LEDSeq2SeqModelOutput,
-    LEDSeq2SeqQuestionAnsweringModelOutput,
+    BaseModelOutput,
+    Seq2SeqLMOutput,
+    Seq2SeqModelOutput,
+    Seq2SeqQuestionAnsweringModelOutput,
+    States,
 )
+
+
+@dataclass
+class LEDEncoderBaseModelOutput(BaseModelOutput):
+    """LED's encoder; `global_attentions` are the weights of the tokens that see everything."""
+
+    global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqModelOutput(Seq2SeqModelOutput):
+    """Hidden states of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqLMOutput(Seq2SeqLMOutput):
+    """`logits` (batch, target, vocabulary) of LED."""
+
+    encoder_global_attentions: States = None
+
+
+@dataclass
+class LEDSeq2SeqQuestionAnsweringModelOutput(Seq2SeqQuestionAnsweringModelOutput):
+    """`start_logits` and `end_logits` (batch, target) of LED."""
+
+    encoder_global_attentions: States = None
 
 
 class LEDAttention(nn.Module):

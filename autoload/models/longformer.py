@@ -18,14 +18,74 @@ from autoload.layers.attention import Context
 from autoload.model import Variant
 from autoload.models import bert_heads
 from autoload.models.bert import Attention, Encoder, Layer, Model, SelfAttention, Spec
-from autoload.outputs import (
-    LongformerBaseModelOutputWithPooling,
-    LongformerMaskedLMOutput,
-    LongformerMultipleChoiceModelOutput,
-    LongformerQuestionAnsweringModelOutput,
-    LongformerSequenceClassifierOutput,
-    LongformerTokenClassifierOutput,
-)
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class LongformerBaseModelOutputWithPooling(ModelOutput):
+    """Longformer's hidden states; `global_attentions` are the weights of the tokens that see everything."""
+
+    last_hidden_state: Tensor = ALWAYS
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of Longformer."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
+
+
+@dataclass
+class LongformerQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of Longformer."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    global_attentions: States = None
 
 
 @dataclass

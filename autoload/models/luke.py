@@ -5,6 +5,7 @@ Yamada et al. 2020 (arXiv:2010.01057).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,14 +19,79 @@ from autoload.losses import token_loss
 from autoload.model import Variant, finish
 from autoload.models import bert_heads
 from autoload.models.bert import Attention, Layer, Model, SelfAttention, Spec
-from autoload.outputs import (
-    BaseLukeModelOutputWithPooling,
-    LukeMaskedLMOutput,
-    LukeMultipleChoiceModelOutput,
-    LukeQuestionAnsweringModelOutput,
-    LukeSequenceClassifierOutput,
-    LukeTokenClassifierOutput,
-)
+from autoload.outputs import ModelOutput, States
+
+
+@dataclass
+class BaseLukeModelOutputWithPooling(ModelOutput):
+    """LUKE's hidden states: of words, and of entities (batch, entities, dim)."""
+
+    last_hidden_state: Any = None
+    pooler_output: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+    entity_last_hidden_state: Tensor | None = None
+    entity_hidden_states: Any = None  # one per layer, None without entities
+
+
+@dataclass
+class LukeMaskedLMOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary) and `entity_logits` (batch, entities, entity vocabulary) of LUKE."""
+
+    loss: Any = None
+    mlm_loss: Tensor | None = None
+    mep_loss: Tensor | None = None
+    logits: Tensor | None = None
+    entity_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeTokenClassifierOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeMultipleChoiceModelOutput(ModelOutput):
+    """`logits` (batch, choices) of LUKE."""
+
+    loss: Any = None
+    logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class LukeQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of LUKE."""
+
+    loss: Any = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: States = None
+    entity_hidden_states: States = None
+    attentions: States = None
+
 
 ENTITY_INPUTS = ("entity_ids", "entity_attention_mask", "entity_token_type_ids", "entity_position_ids")
 

@@ -5,6 +5,7 @@ Tan and Bansal 2019 (arXiv:1908.07490).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,50 @@ from autoload.losses import token_loss
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models.bert import Attention, Intermediate, Layer, Pooler, SelfAttention
 from autoload.models.bert_heads import resized
-from autoload.outputs import LxmertForPreTrainingOutput, LxmertForQuestionAnsweringOutput, LxmertModelOutput
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class LxmertModelOutput(ModelOutput):
+    """`language_output` (batch, seq, dim), `vision_output` (batch, regions, dim), `pooled_output` (batch, dim)."""
+
+    language_output: Tensor = ALWAYS
+    vision_output: Tensor = ALWAYS
+    pooled_output: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForPreTrainingOutput(ModelOutput):
+    """Scores of words (batch, seq, vocabulary), of text and image together (batch, 2), of answers (batch, answers)."""
+
+    loss: Any = None
+    prediction_logits: Tensor = ALWAYS
+    cross_relationship_score: Tensor = ALWAYS
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
+
+@dataclass
+class LxmertForQuestionAnsweringOutput(ModelOutput):
+    """`question_answering_score` (batch, answers)."""
+
+    loss: Any = None
+    question_answering_score: Tensor = ALWAYS
+    language_hidden_states: States = None
+    vision_hidden_states: States = None
+    language_attentions: States = None
+    vision_attentions: States = None
+    cross_encoder_attentions: States = None
+
 
 EPS = 1e-12  # of all norms; the configuration has none
 STATES = (

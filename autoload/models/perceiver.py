@@ -5,7 +5,7 @@ Jaegle et al. 2021 (arXiv:2107.14795).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -25,7 +25,40 @@ from autoload.models.perceiver_inputs import (
     LearnedPositions,
     TextInput,
 )
-from autoload.outputs import PerceiverClassifierOutput, PerceiverMaskedLMOutput, PerceiverModelOutput
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class PerceiverModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, latents, dim), and `logits` where there is a decoder."""
+
+    logits: Tensor | None = None
+    last_hidden_state: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverMaskedLMOutput(ModelOutput):
+    """`logits` (batch, all places, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
+
+
+@dataclass
+class PerceiverClassifierOutput(ModelOutput):
+    """`logits` (batch, labels)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    cross_attentions: States = None
 
 
 class Attention(nn.Module):

@@ -19,7 +19,17 @@ from autoload.layers.attention import Context
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models import reformer_heads as heads
 from autoload.models.reformer_heads import KINDS
-from autoload.outputs import ReformerModelOutput
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class ReformerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, seq, 2 * dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
 
 
 @dataclass

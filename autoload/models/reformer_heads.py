@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,19 @@ from autoload.errors import ConfigError
 from autoload.heads import Head, TwoLayerClassifier, span_output
 from autoload.losses import causal_lm_loss, classification_loss, token_loss
 from autoload.model import finish
-from autoload.outputs import MaskedLMOutput, ReformerModelWithLMHeadOutput, SequenceClassifierOutput
+from autoload.outputs import ALWAYS, MaskedLMOutput, ModelOutput, SequenceClassifierOutput, States
+
+
+@dataclass
+class ReformerModelWithLMHeadOutput(ModelOutput):
+    """`logits` (batch, seq, vocabulary)."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    past_buckets_states: Any = None
+    hidden_states: States = None
+    attentions: States = None
+
 
 KINDS = ("lsh", "local")  # of attention
 

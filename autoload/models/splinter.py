@@ -5,6 +5,7 @@ Ram et al. 2021 (arXiv:2101.00438). Its variant stands in `bert_kin`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,18 @@ from autoload.errors import ArgumentError
 from autoload.heads import Head
 from autoload.losses import cross_entropy, span_loss
 from autoload.model import finish
-from autoload.outputs import QuestionAnsweringModelOutput, SplinterForPreTrainingOutput
+from autoload.outputs import ALWAYS, ModelOutput, QuestionAnsweringModelOutput, States
+
+
+@dataclass
+class SplinterForPreTrainingOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, questions, seq)."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
 
 
 class Transform(nn.Module):

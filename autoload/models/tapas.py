@@ -18,7 +18,19 @@ from autoload.heads import Head
 from autoload.model import Variant, finish
 from autoload.models import bert_heads
 from autoload.models.bert import Embeddings, Model, Spec
-from autoload.outputs import TableQuestionAnsweringOutput
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class TableQuestionAnsweringOutput(ModelOutput):
+    """`logits` (batch, seq) of the tokens of a table, `logits_aggregation` (batch, operations) of what to do with them."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    logits_aggregation: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
 
 COLUMN, ROW = 1, 2  # among the kinds of token types
 IMPOSSIBLE = -10000.0  # a score that leaves no chance

@@ -5,6 +5,7 @@ Li et al. 2019 (arXiv:1908.03557).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,19 @@ from autoload.losses import token_loss
 from autoload.model import Variant, finish
 from autoload.models.bert import Embeddings, Model, Spec
 from autoload.models.bert_heads import ClsHeads, TiedHead
-from autoload.outputs import VisualBertForPreTrainingOutput
+from autoload.outputs import ModelOutput, States
+
+
+@dataclass
+class VisualBertForPreTrainingOutput(ModelOutput):
+    """`prediction_logits` (batch, words + regions, vocabulary), `seq_relationship_logits` (batch, 2)."""
+
+    loss: Any = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
+    hidden_states: States = None
+    attentions: States = None
+
 
 VISUAL_INPUTS = ("visual_embeds", "visual_token_type_ids", "image_text_alignment")
 

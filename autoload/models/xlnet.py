@@ -5,6 +5,7 @@ Yang et al. 2019 (arXiv:1906.08237).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,14 +18,74 @@ from autoload.layers.attention import Context, Mask, attend, kernel_of
 from autoload.losses import token_loss
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models.bert_heads import Summary
-from autoload.outputs import (
-    XLNetForMultipleChoiceOutput,
-    XLNetForQuestionAnsweringSimpleOutput,
-    XLNetForSequenceClassificationOutput,
-    XLNetForTokenClassificationOutput,
-    XLNetLMHeadModelOutput,
-    XLNetModelOutput,
-)
+from autoload.outputs import ALWAYS, ModelOutput, States
+
+
+@dataclass
+class XLNetModelOutput(ModelOutput):
+    """XLNet's hidden states; `mems` are what each layer remembers, (past, batch, dim)."""
+
+    last_hidden_state: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetLMHeadModelOutput(ModelOutput):
+    """`logits` (batch, targets, vocabulary) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForSequenceClassificationOutput(ModelOutput):
+    """`logits` (batch, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForTokenClassificationOutput(ModelOutput):
+    """`logits` (batch, seq, labels) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForMultipleChoiceOutput(ModelOutput):
+    """`logits` (batch, choices) of XLNet."""
+
+    loss: Any = None
+    logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
+
+@dataclass
+class XLNetForQuestionAnsweringSimpleOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, seq) of XLNet."""
+
+    loss: Any = None
+    start_logits: Tensor = ALWAYS
+    end_logits: Tensor = ALWAYS
+    mems: States = None
+    hidden_states: States = None
+    attentions: States = None
+
 
 Streams = tuple[Tensor, Tensor | None]  # of contents (batch, seq, dim), of queries (batch, targets, dim)
 

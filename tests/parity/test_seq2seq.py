@@ -12,8 +12,8 @@ import torch
 import autoload
 from autoload import registry
 from autoload.errors import ArgumentError, ConfigError
-from autoload.loading import Weights
 from autoload.outputs import BaseModelOutput
+from autoload.weights import Weights
 from tests.parity.cases import all_cases
 from tests.parity.harness import (
     Case,

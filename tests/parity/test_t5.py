@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import autoload
 from autoload.errors import ArgumentError, ConfigError
 from autoload.layers.relative import distances, relative_buckets
-from autoload.loading import Weights
+from autoload.weights import Weights
 from tests.parity.cases import all_cases
 from tests.parity.cases.pix2struct import patches
 from tests.parity.cases.t5 import TINY
