@@ -161,6 +161,8 @@ from autoload.models import reformer_heads as _models_reformer_heads
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
+from autoload.models import speech as _models_speech
+from autoload.models import speech_to_text as _models_speech_to_text
 from autoload.models import splinter as _models_splinter
 from autoload.models import tapas as _models_tapas
 from autoload.models import two_way as _models_two_way
@@ -5376,6 +5378,41 @@ class SolarOpenConfig(PreTrainedConfig):
     head_dim: int
     num_local_experts: int
 
+class Speech2TextConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    decoder_start_token_id: int
+    scale_embedding: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    max_source_positions: int
+    max_target_positions: int
+    num_conv_layers: int
+    conv_kernel_sizes: Any
+    conv_channels: int
+    input_feat_per_channel: int
+    input_channels: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
+
 class SplinterConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7836,6 +7873,12 @@ class SolarOpenModel(_Loads, _models_moe.Model):
 
 class SolarOpenForCausalLM(_Loads, _models_moe.CausalLM):
     config: SolarOpenConfig
+
+class Speech2TextModel(_Loads, _models_speech_to_text.Model):
+    config: Speech2TextConfig
+
+class Speech2TextForConditionalGeneration(_Loads, _models_speech.LM):
+    config: Speech2TextConfig
 
 class SplinterModel(_Loads, _models_bert.Model):
     config: SplinterConfig

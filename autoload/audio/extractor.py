@@ -19,6 +19,7 @@ from autoload.hub import Files, open_files
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
+PIECE = 2**12  # samples whose squares are summed in single precision
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
 STRATEGIES = ("longest", "max_length", "do_not_pad")
@@ -212,10 +213,12 @@ def normalised(rows: Any, lengths: list[int] | None = None, fill: float = 0.0) -
     """Each row with mean 0 and variance 1; where lengths are given these count what is real, the rest is `fill`."""
     out = []
     for i, row in enumerate(rows):
-        real = row if lengths is None else row[: lengths[i]]
-        row = (row - real.mean()) / np.sqrt(real.var() + 1e-7)
-        if lengths is not None:
-            row[lengths[i] :] = fill
+        count = len(row) if lengths is None else lengths[i]
+        row = row - row[:count].mean()
+        pieces = (row[first : min(first + PIECE, count)] for first in range(0, count, PIECE))
+        variance = sum(float(np.dot(piece, piece)) for piece in pieces) / max(count, 1)
+        row *= np.float32(1 / np.sqrt(variance + 1e-7))
+        row[count:] = fill
         out.append(row)
     return out
 
