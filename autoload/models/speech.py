@@ -59,7 +59,8 @@ class Model(seq2seq.Model):
             return_dict: False gives a tuple.
             **kwargs: output_attentions, output_hidden_states.
         """
-        if encoder_outputs is None and self.training and getattr(self.config, "apply_spec_augment", False):
+        augments = self.training and getattr(self.config, "apply_spec_augment", False)
+        if augments and input_features is not None:
             input_features = masked(input_features, attention_mask, self.config)
         source = self.encode(encoder_outputs, input_features=input_features, attention_mask=attention_mask, **kwargs)
         out = self.decoder(
