@@ -150,6 +150,7 @@ from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import moonshine as _models_moonshine
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
 from autoload.models import nomic_bert as _models_nomic_bert
@@ -4276,6 +4277,36 @@ class Molmo2TextConfig(PreTrainedConfig):
     qkv_bias: bool
     layer_norm_eps: float
 
+class MoonshineConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    encoder_num_hidden_layers: int
+    decoder_num_hidden_layers: int
+    encoder_num_attention_heads: int
+    decoder_num_attention_heads: int
+    encoder_num_key_value_heads: Any
+    decoder_num_key_value_heads: Any
+    pad_head_dim_to_multiple_of: Any
+    encoder_hidden_act: str
+    decoder_hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    decoder_start_token_id: int
+    use_cache: bool
+    rope_parameters: Any
+    attention_bias: bool
+    attention_dropout: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    num_key_value_heads: Any
+    num_attention_heads: int
+    num_hidden_layers: int
+    hidden_act: str
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -7363,6 +7394,12 @@ class ModernBertDecoderForSequenceClassification(_Loads, _models_modernbert.Deco
 
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
+
+class MoonshineModel(_Loads, _models_moonshine.Model):
+    config: MoonshineConfig
+
+class MoonshineForConditionalGeneration(_Loads, _models_moonshine.LM):
+    config: MoonshineConfig
 
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig

@@ -113,10 +113,14 @@ class LM(seq2seq_heads.LM):
             self.check_labels(labels)
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.shift_right(labels)
+        positions = {} if decoder_position_ids is None else {"decoder_position_ids": decoder_position_ids}
         out = self.base_model(
             *(input_features, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs),
-            *(past_key_values, decoder_inputs_embeds, decoder_position_ids, use_cache),
+            past_key_values=past_key_values,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
             return_dict=True,
+            **positions,
             **kwargs,
         )
         logits = self.score(out.last_hidden_state)
