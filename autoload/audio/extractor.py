@@ -41,7 +41,7 @@ class SequenceFeatureExtractor:
         self.feature_size, self.sampling_rate, self.padding_value = feature_size, sampling_rate, padding_value
         self.padding_side = settings.pop("padding_side", "right")
         self.return_attention_mask = settings.pop("return_attention_mask", True)
-        for name in ("feature_extractor_type", "processor_class"):
+        for name in ("feature_extractor_type", "processor_class", *self.tables):  # older files hold tables too
             settings.pop(name, None)
         self.__dict__.update(settings)
         for name in ("feature_size", "sampling_rate", "hop_length", "n_fft", "num_mel_bins"):
@@ -215,8 +215,10 @@ def normalised(rows: Any, lengths: list[int] | None = None, fill: float = 0.0) -
     for i, row in enumerate(rows):
         count = len(row) if lengths is None else lengths[i]
         row = row - row[:count].mean()
-        pieces = (row[first : min(first + PIECE, count)] for first in range(0, count, PIECE))
-        variance = sum(float(np.dot(piece, piece)) for piece in pieces) / max(count, 1)
+        whole = count - count % PIECE
+        pieces, last = row[:whole].reshape(-1, PIECE), row[whole:count]
+        squares = np.einsum("ij,ij->i", pieces, pieces).sum(dtype=np.float64) + np.dot(last, last)
+        variance = float(squares) / max(count, 1)
         row *= np.float32(1 / np.sqrt(variance + 1e-7))
         row[count:] = fill
         out.append(row)
