@@ -161,6 +161,7 @@ from autoload.models import moe_sigmoid as _models_moe_sigmoid
 from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
+from autoload.models import moonshine as _models_moonshine
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
@@ -178,6 +179,8 @@ from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
+from autoload.models import speech as _models_speech
+from autoload.models import speech_to_text as _models_speech_to_text
 from autoload.models import splinter as _models_splinter
 from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
@@ -4680,6 +4683,36 @@ class Molmo2TextConfig(PreTrainedConfig):
     qkv_bias: bool
     layer_norm_eps: float
 
+class MoonshineConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    encoder_num_hidden_layers: int
+    decoder_num_hidden_layers: int
+    encoder_num_attention_heads: int
+    decoder_num_attention_heads: int
+    encoder_num_key_value_heads: Any
+    decoder_num_key_value_heads: Any
+    pad_head_dim_to_multiple_of: Any
+    encoder_hidden_act: str
+    decoder_hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    decoder_start_token_id: int
+    use_cache: bool
+    rope_parameters: Any
+    attention_bias: bool
+    attention_dropout: float
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: Any
+    tie_word_embeddings: bool
+    num_key_value_heads: Any
+    num_attention_heads: int
+    num_hidden_layers: int
+    hidden_act: str
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -6039,6 +6072,41 @@ class SolarOpenConfig(PreTrainedConfig):
     n_routed_experts: int
     head_dim: int
     num_local_experts: int
+
+class Speech2TextConfig(PreTrainedConfig):
+    is_encoder_decoder: bool
+    vocab_size: int
+    encoder_layers: int
+    encoder_ffn_dim: int
+    encoder_attention_heads: int
+    decoder_layers: int
+    decoder_ffn_dim: int
+    decoder_attention_heads: int
+    encoder_layerdrop: float
+    decoder_layerdrop: float
+    use_cache: bool
+    activation_function: str
+    d_model: int
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+    init_std: float
+    decoder_start_token_id: int
+    scale_embedding: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    max_source_positions: int
+    max_target_positions: int
+    num_conv_layers: int
+    conv_kernel_sizes: Any
+    conv_channels: int
+    input_feat_per_channel: int
+    input_channels: int
+    tie_word_embeddings: bool
+    num_attention_heads: int
+    hidden_size: int
+    num_hidden_layers: int
 
 class SplinterConfig(PreTrainedConfig):
     vocab_size: int
@@ -8602,6 +8670,12 @@ class ModernVBertForTokenClassification(_Loads, _models_modernvbert.TokenLabels)
 class Molmo2TextModel(_Loads, _models_decoder_text.Molmo2Model):
     config: Molmo2TextConfig
 
+class MoonshineModel(_Loads, _models_moonshine.Model):
+    config: MoonshineConfig
+
+class MoonshineForConditionalGeneration(_Loads, _models_moonshine.LM):
+    config: MoonshineConfig
+
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig
 
@@ -9176,6 +9250,12 @@ class SolarOpenModel(_Loads, _models_moe.Model):
 
 class SolarOpenForCausalLM(_Loads, _models_moe.CausalLM):
     config: SolarOpenConfig
+
+class Speech2TextModel(_Loads, _models_speech_to_text.Model):
+    config: Speech2TextConfig
+
+class Speech2TextForConditionalGeneration(_Loads, _models_speech.LM):
+    config: Speech2TextConfig
 
 class SplinterModel(_Loads, _models_bert.Model):
     config: SplinterConfig

@@ -15,6 +15,8 @@ from autoload.hub import Files
 
 FILE = "processor_config.json"
 GROUPS = ("text_kwargs", "audio_kwargs", "common_kwargs")
+TEXT_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model",
+              "sentencepiece.bpe.model")  # fmt: skip
 
 
 class ProcessorMixin:
@@ -152,8 +154,9 @@ class ProcessorMixin:
 
 
 def _keywords(part: Any) -> set[str]:
-    """Names of the keywords that a part's call takes."""
-    parameters = inspect.signature(type(part).__call__).parameters.values()
+    """Names of the keywords that a part's call takes; a class may leave them to its base."""
+    calls = [vars(cls)["__call__"] for cls in type(part).__mro__ if "__call__" in vars(cls)]
+    parameters = [p for call in calls for p in inspect.signature(call).parameters.values()]
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
 
 
@@ -298,7 +301,7 @@ def choose(files: Files, config: Any) -> Any:
             raise RemoteCodeRefused(text, where=files.where)
         text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join(CLASSES)}."
         raise AudioError(f"{text} AutoTokenizer and AutoFeatureExtractor load its parts.", field="processor_class")
-    if model_type in CLASS_OF_TYPE and files.find("tokenizer_config.json") is not None:
+    if model_type in CLASS_OF_TYPE and any(files.find(name) is not None for name in TEXT_FILES):
         return CLASSES[CLASS_OF_TYPE[model_type]]
     return _part_of(files)
 
@@ -308,9 +311,7 @@ def _part_of(files: Files) -> Any:
     from autoload.audio.auto import AutoFeatureExtractor
     from autoload.text.auto import AutoTokenizer
 
-    texts = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model",
-             "sentencepiece.bpe.model")  # fmt: skip
-    if any(files.find(name) is not None for name in texts):
+    if any(files.find(name) is not None for name in TEXT_FILES):
         return AutoTokenizer
     if any(files.find(name) is not None for name in (FILE, "preprocessor_config.json")):
         return AutoFeatureExtractor

@@ -130,3 +130,16 @@ def test_inspect_checkpoint(example: Any, minilm: Path, capsys: pytest.CaptureFi
     assert sum(sizes.values()) == autoload.AutoModelForMaskedLM.from_pretrained(minilm).num_parameters()
     out = capsys.readouterr().out
     assert "lacks cls.predictions" in out and ": model.safetensors" in out and ": new" in out
+
+
+def test_transcribe(example: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    transcribe = example("transcribe")
+    found = transcribe.main([])
+    assert found["features"].shape == (1, 80, 3000) and found["tokens"].shape[0] == 1
+    assert abs(sum(found["labels"].values()) - 1) < 1e-5
+    out = capsys.readouterr().out
+    assert "(batch, filters, frames)" in out and "LABEL_0" in out
+    transcribe.write_tones(tmp_path / "high.wav", (1000.0,))
+    transcribe.make_checkpoint(tmp_path)
+    other = transcribe.main(["--model", str(tmp_path), "--sound", str(tmp_path / "high.wav")])
+    assert not torch.equal(other["features"], found["features"])

@@ -118,6 +118,8 @@ def _tensor(value: Any, kind: Any) -> Any:
     first = value[0] if isinstance(value, (list, tuple)) and value else None
     if isinstance(first, torch.Tensor):
         return torch.stack(list(value))
+    if isinstance(first, np.ndarray) and len(value) == 1:
+        value = first[None]  # without a copy
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value)
     return torch.from_numpy(np.array(value)) if _has_arrays(value) else torch.tensor(value)

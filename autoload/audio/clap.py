@@ -134,4 +134,4 @@ class ClapFeatureExtractor(SequenceFeatureExtractor):
         """(frames, filters)."""
         window = window_function(self.fft_window_size, "hann")
         around = padded(wave, self.fft_window_size // 2)
-        return mel_spectrogram(around, window, self.hop_length, filters, floored(lambda x: 10.0 * np.log10(x), 1e-10))
+        return mel_spectrogram(around, window, self.hop_length, filters, floored(np.log10, 1e-10)) * 10.0

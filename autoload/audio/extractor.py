@@ -19,6 +19,7 @@ from autoload.hub import Files, open_files
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
+PIECE = 2**12  # samples whose squares are summed in single precision
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
 STRATEGIES = ("longest", "max_length", "do_not_pad")
@@ -40,7 +41,7 @@ class SequenceFeatureExtractor:
         self.feature_size, self.sampling_rate, self.padding_value = feature_size, sampling_rate, padding_value
         self.padding_side = settings.pop("padding_side", "right")
         self.return_attention_mask = settings.pop("return_attention_mask", True)
-        for name in ("feature_extractor_type", "processor_class"):
+        for name in ("feature_extractor_type", "processor_class", *self.tables):  # older files hold tables too
             settings.pop(name, None)
         self.__dict__.update(settings)
         for name in ("feature_size", "sampling_rate", "hop_length", "n_fft", "num_mel_bins"):
@@ -212,10 +213,14 @@ def normalised(rows: Any, lengths: list[int] | None = None, fill: float = 0.0) -
     """Each row with mean 0 and variance 1; where lengths are given these count what is real, the rest is `fill`."""
     out = []
     for i, row in enumerate(rows):
-        real = row if lengths is None else row[: lengths[i]]
-        row = (row - real.mean()) / np.sqrt(real.var() + 1e-7)
-        if lengths is not None:
-            row[lengths[i] :] = fill
+        count = len(row) if lengths is None else lengths[i]
+        row = row - row[:count].mean()
+        whole = count - count % PIECE
+        pieces, last = row[:whole].reshape(-1, PIECE), row[whole:count]
+        squares = np.einsum("ij,ij->i", pieces, pieces).sum(dtype=np.float64) + np.dot(last, last)
+        variance = float(squares) / max(count, 1)
+        row *= np.float32(1 / np.sqrt(variance + 1e-7))
+        row[count:] = fill
         out.append(row)
     return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -125,31 +125,6 @@ def padded(wave: Array, margin: int, mode: str = "reflect") -> Array:
     return np.pad(wave, margin, mode=mode)  # type: ignore[call-overload]
 
 
-def powers(
-    wave: Array,
-    window: Array,
-    hop: int,
-    fft_length: int | None = None,
-    prepare: Callable[[Array], Array] | None = None,
-) -> Iterator[tuple[int, Array]]:
-    """Squared magnitudes of the spectra of frames, block by block: (first frame, (frames, bins)).
-
-    Args:
-        wave: the sound; its dtype is that of the computation.
-        window: of the length of a frame.
-        hop: samples from one frame to the next.
-        fft_length: points of the transform, at least the window's; frames are filled with zeros.
-        prepare: what is done to frames before the window.
-    """
-    frames = frames_of(wave, len(window), hop)
-    window = window.astype(wave.dtype)
-    for first in range(0, len(frames), BLOCK):
-        block = frames[first : first + BLOCK]
-        spectra = np.fft.rfft((block if prepare is None else prepare(block)) * window, fft_length)
-        spectra = spectra.astype(np.complex64, copy=False)  # as the reference keeps them; a later division shows it
-        yield first, spectra.real.astype(wave.dtype) ** 2 + spectra.imag.astype(wave.dtype) ** 2
-
-
 def mel_spectrogram(
     wave: Array,
     window: Array,
@@ -158,18 +133,44 @@ def mel_spectrogram(
     finish: Callable[[Array], Array],
     fft_length: int | None = None,
     prepare: Callable[[Array], Array] | None = None,
-    dtype: Any = np.float32,
 ) -> Array:
-    """What mel filters let through of each frame, after `finish` (a logarithm, say): (frames, filters).
+    """What mel filters let through of each frame, after `finish` (a logarithm, say): (frames, filters) in float32.
 
-    `wave`, `window`, `hop`, `fft_length` and `prepare` are those of `powers`, `filters` is (bins, filters).
+    Args:
+        wave: the sound; its dtype is that of the computation.
+        window: of the length of a frame.
+        hop: samples from one frame to the next.
+        filters: (bins, filters).
+        finish: may work in place, and takes each place by itself.
+        fft_length: points of the transform, at least the window's; frames are filled with zeros.
+        prepare: what is done to frames before the window; leaves zeros zeros.
     """
-    count = max(0, 1 + (len(wave) - len(window)) // hop)
-    out = np.empty((filters.shape[1], count), dtype)  # so that sums over time are along rows, which is more exact
-    filters = np.ascontiguousarray(filters.T, wave.dtype)
-    for first, power in powers(wave, window, hop, fft_length, prepare):
-        out[:, first : first + len(power)] = finish(filters @ power.T)
+    frames, window = frames_of(wave, len(window), hop), window.astype(wave.dtype)
+    out = np.empty((filters.shape[1], len(frames)), np.float32)  # sums over time are along rows, which is more exact
+    bands = _bands(filters.astype(wave.dtype))
+    silence = finish(np.zeros((filters.shape[1], 1), wave.dtype))
+    for first in range(0, len(frames), BLOCK):
+        block = frames[first : first + BLOCK]
+        if block[0, 0] == 0 == block[-1, -1] and not wave[first * hop : (first + len(block)) * hop + len(window)].any():
+            out[:, first : first + len(block)] = silence  # as after sounds that were filled up
+            continue
+        spectra = np.fft.rfft((block if prepare is None else prepare(block)) * window, fft_length)
+        spectra = spectra.astype(np.complex64, copy=False)  # as the reference keeps them; a later division shows it
+        power = (spectra.real.astype(wave.dtype) ** 2 + spectra.imag.astype(wave.dtype) ** 2).T  # (bins, frames)
+        for rows, bins, weights in bands:
+            out[rows, first : first + len(block)] = finish(weights @ power[bins])
     return out.T
+
+
+def _bands(filters: Array, count: int = 4) -> list[tuple[slice, slice, Array]]:
+    """Groups of neighbouring filters, with the bins that these let through and their weights, (filters, bins)."""
+    size, found = -(-filters.shape[1] // count), []
+    for first in range(0, filters.shape[1], size):
+        part = filters[:, first : first + size]
+        used = np.flatnonzero(part.any(1))
+        bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        found.append((slice(first, first + size), bins, np.ascontiguousarray(part[bins].T)))
+    return found
 
 
 def without_offset(preemphasis: float) -> Callable[[Array], Array]:
@@ -184,5 +185,5 @@ def without_offset(preemphasis: float) -> Callable[[Array], Array]:
 
 
 def floored(log: Any, floor: float) -> Callable[[Array], Array]:
-    """A logarithm of what is at least `floor`."""
-    return lambda x: log(np.maximum(x, floor))
+    """A logarithm of what is at least `floor`, in place."""
+    return lambda x: log(np.maximum(x, floor, out=x), out=x)

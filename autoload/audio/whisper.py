@@ -90,10 +90,12 @@ class WhisperFeatureExtractor(SequenceFeatureExtractor):
             wave = wave + self.dither * np.random.default_rng().standard_normal(wave.shape, np.float32)
         window = window_function(self.n_fft, "hann")
         around = padded(wave, self.n_fft // 2)
-        log = mel_spectrogram(around, window, self.hop_length, self.mel_filters, floored(np.log10, 1e-10))[:-1]
+        log = mel_spectrogram(around, window, self.hop_length, self.mel_filters, floored(np.log10, 1e-10))[:-1].T
         if log.size:
             np.maximum(log, log.max() - 8.0, out=log)
-        return (log.T + 4.0) / 4.0
+        log += 4.0
+        log *= 0.25
+        return log
 
 
 class ParakeetFeatureExtractor(SequenceFeatureExtractor):

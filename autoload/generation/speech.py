@@ -239,7 +239,7 @@ class Transcription:
         if self.encoded is not None and len(active) == len(seek) and (self.features is None or not seek.any()):
             return self.encoded
         if self.features is None:
-            return BaseModelOutput(self.encoded[0][active])
+            return BaseModelOutput(self.encoded[0][active])  # type: ignore[index]
         cut = [self.features[row, :, int(seek[row]) : int(seek[row] + lengths[row])] for row in active]
         return self.encode(torch.stack([pad(one, (0, self.window - one.shape[-1])) for one in cut]))
 
@@ -325,7 +325,8 @@ class Transcription:
         return tries
 
     def _eos(self) -> Tensor:
-        return torch.as_tensor(self.settings.eos_token_id, device=self.start.device).reshape(-1)
+        eos = self.settings.eos_token_id
+        return torch.as_tensor([] if eos is None else eos, device=self.start.device).reshape(-1)
 
     def _once(self, states: Any, ids: Tensor, mask: Tensor | None) -> Any:
         extra = {} if mask is None else {"decoder_attention_mask": mask}

@@ -15,10 +15,9 @@ from autoload.errors import ArgumentError
 from autoload.layers.attention import encoder_mask
 from autoload.losses import token_loss
 from autoload.model import PreTrainedModel, Variant, finish
-from autoload.models import bart, seq2seq, seq2seq_heads
+from autoload.models import bart, seq2seq, seq2seq_heads, speech
 from autoload.models.bart import Spec
 from autoload.models.gpt_decoder import SeparateAttention
-from autoload.models.whisper_masks import masked
 from autoload.outputs import BaseModelOutput, CausalLMOutputWithCrossAttentions, SequenceClassifierOutput
 
 
@@ -59,6 +58,9 @@ class Encoder(seq2seq.Stack):
 
     def close(self, x: Tensor) -> Tensor:
         return self.layer_norm(x)
+
+    def thinned(self, mask: Tensor | None, length: int) -> None:
+        """No mask for the decoder: silence is read like sound."""
 
     def forward(
         self,
@@ -143,119 +145,25 @@ class Decoder(bart.Side, seq2seq.Decoder):
         return self.dropout(x)
 
 
-class Model(seq2seq.Model):
+class Model(speech.Model):
     """Whisper without a head."""
 
     encoder_class = Encoder
     decoder_class = Decoder
-    embeddings_path = "decoder.embed_tokens"
-    main_input_name = "input_features"
-    _tied_weights_keys: ClassVar[dict[str, str]] = {}  # type: ignore[assignment]
-
-    def make_tables(self, config: Any, spec: Spec) -> None:
-        """The encoder reads no tokens, so that the table is the decoder's."""
-
-    @property
-    def sides(self) -> tuple[Any, ...]:
-        return (self.decoder,)
-
-    def freeze_encoder(self) -> None:
-        """Train the decoder alone."""
-        self.encoder.requires_grad_(False)
-
-    def forward(
-        self,
-        input_features: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: Any = None,
-        past_key_values: Any = None,
-        decoder_inputs_embeds: Tensor | None = None,
-        decoder_position_ids: Tensor | None = None,
-        use_cache: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Hidden states of the text.
-
-        Args:
-            input_features: spectrograms, (batch, filters, frames).
-            attention_mask: (batch, frames), 0 where a training's masks may not fall.
-            decoder_input_ids: (batch, target).
-            decoder_attention_mask: (batch, all target tokens so far), 0 at padding.
-            encoder_outputs: what the encoder gave, as an output or a tuple, in place of input_features.
-            past_key_values: cache of earlier steps.
-            decoder_inputs_embeds: (batch, target, dim), in place of decoder_input_ids.
-            decoder_position_ids: (batch, target), where these are not counted from the first token.
-            use_cache: give a cache back.
-            return_dict: False gives a tuple.
-            **kwargs: output_attentions, output_hidden_states.
-        """
-        if encoder_outputs is None and self.training and self.config.apply_spec_augment and input_features is not None:
-            input_features = masked(input_features, attention_mask, self.config)
-        source = self.encode(encoder_outputs, input_features=input_features, attention_mask=attention_mask, **kwargs)
-        out = self.decoder(
-            input_ids=decoder_input_ids,
-            attention_mask=decoder_attention_mask,
-            encoder_hidden_states=source.last_hidden_state,
-            past_key_values=past_key_values,
-            inputs_embeds=decoder_inputs_embeds,
-            position_ids=decoder_position_ids,
-            use_cache=use_cache,
-            return_dict=True,
-            **kwargs,
-        )
-        return finish(self.make_output(out, source), return_dict, self.config)
 
 
-class LM(seq2seq_heads.LM):
-    """Scores of the text's next token."""
+class LM(speech.LM):
+    """Transcribes recordings of any length."""
 
     output_path = "proj_out"
-    main_input_name = "input_features"
 
     def make_head(self, config: Any, table: Any) -> None:
         self.proj_out = nn.Linear(table.embedding_dim, table.num_embeddings, bias=False)
 
-    def freeze_encoder(self) -> None:
-        """Train the decoder alone."""
-        self.base_model.freeze_encoder()
-
-    def forward(
-        self,
-        input_features: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: Any = None,
-        past_key_values: Any = None,
-        decoder_inputs_embeds: Tensor | None = None,
-        decoder_position_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Scores, and the loss when there are labels: (batch, target), -100 where nothing is asked.
-
-        Without `decoder_input_ids` the decoder reads the labels, shifted right by one.
-        """
-        if labels is not None:
-            if labels.shape[1] > (most := self.config.max_target_positions):
-                text = f"forward: labels have {labels.shape[1]} tokens, expected at most max_target_positions ({most})."
-                raise ArgumentError(text, name="labels")
-            if decoder_input_ids is None and decoder_inputs_embeds is None:
-                decoder_input_ids = self.shift_right(labels)
-        out = self.base_model(
-            *(input_features, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs),
-            *(past_key_values, decoder_inputs_embeds, decoder_position_ids, use_cache),
-            return_dict=True,
-            **kwargs,
-        )
-        logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels, kwargs.get("num_items_in_batch"))
-        return finish(self.hand_on(self.output_class, out, loss=loss, logits=logits), return_dict, self.config)
+    def check_labels(self, labels: Tensor) -> None:
+        if labels.shape[1] > (most := self.config.max_target_positions):
+            text = f"forward: labels have {labels.shape[1]} tokens, expected at most max_target_positions ({most})."
+            raise ArgumentError(text, name="labels")
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As every model's; positions do not count padding on the left."""
@@ -431,6 +339,7 @@ class AudioClassification(PreTrainedModel):
 
     main_input_name = "input_features"
     embeddings_path = "encoder.conv1"
+    may_lack = ("projector", "classifier", "layer_weights")
 
     def __init__(self, config: Any):
         super().__init__(config)

@@ -153,6 +153,19 @@ def test_saved_files_are_the_reference_s(name: str, tmp_path: Path) -> None:
     assert changed.padding_value == 2.0
 
 
+def test_tables_in_older_files(tmp_path: Path) -> None:
+    """Whisper's first files hold its filters; these are computed all the same, and not written again."""
+    settings = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "mel_filters": [[0.0] * 201] * 80,
+        "n_samples": 480000,
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    found = autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert found.mel_filters.shape == (201, 80) and found.mel_filters.any()
+    assert found.to_dict() == autoload.WhisperFeatureExtractor().to_dict()
+
+
 def test_class_by_model_type(tmp_path: Path) -> None:
     settings = {"sampling_rate": 8000, "feature_size": 1, "do_normalize": False}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,41 @@ def test_registered_class(tmp_path: Path) -> None:
     assert type(autoload.AutoFeatureExtractor.from_pretrained(tmp_path)) is MyExtractor
     with pytest.raises(AudioError, match="already"):
         autoload.AutoFeatureExtractor.register(MyConfig, autoload.ASTFeatureExtractor)
+
+
+# -- Whisper's, with the vocabulary of the real one
+
+
+@pytest.fixture(scope="module", params=["whisper_base_vocab", "whisper_large_v3_json"])
+def whisper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    import shutil
+
+    from transformers import AutoProcessor, WhisperFeatureExtractor
+
+    shared = Path(os.environ.get("AUTOLOAD_SHARED", Path(__file__).parents[2].parent / "shared"))
+    source = shared / "tokenizers" / "whisper" / request.param
+    if not source.is_dir():
+        pytest.skip("the shared tokenizers are not there")
+    folder = tmp_path_factory.mktemp("whisper") / "files"
+    shutil.copytree(source, folder)
+    WhisperFeatureExtractor().save_pretrained(folder)
+    write(folder, config={"model_type": "whisper"})
+    return autoload.AutoProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+
+
+def test_whisper(whisper: tuple[Any, Any], tmp_path: Path) -> None:
+    ours, theirs = whisper
+    assert isinstance(ours, autoload.WhisperProcessor)
+    assert ours.model_input_names == theirs.model_input_names
+    keywords: dict[str, Any] = dict(sampling_rate=16000, return_tensors="pt", return_attention_mask=True)
+    found = ours(sounds.noise(1), text="Hello there.", **keywords)
+    expected = theirs(sounds.noise(1), text="Hello there.", **keywords)
+    assert {*found} == {*expected} and torch.equal(found["labels"], expected["labels"])
+    assert torch.allclose(found["input_features"], expected["input_features"], atol=1e-5)
+    assert torch.equal(found["attention_mask"], expected["attention_mask"])
+    for each in ({"language": "german", "task": "translate"}, {"no_timestamps": False}):
+        assert ours.get_decoder_prompt_ids(**each) == theirs.get_decoder_prompt_ids(**each)
+    assert ours.get_prompt_ids("Names: Ada").tolist() == theirs.get_prompt_ids("Names: Ada").tolist()
+    ours.save_pretrained(tmp_path)
+    again = type(theirs).from_pretrained(tmp_path)
+    assert again.feature_extractor.to_dict() == theirs.feature_extractor.to_dict()

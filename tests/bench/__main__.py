@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from tests.bench import growth, picture, row
-from tests.bench.rows import decoding, forward, loading, start, text
+from tests.bench.rows import audio, decoding, forward, loading, start, text
 
-ROWS = [*start.ROWS, *text.ROWS, *loading.ROWS, *forward.ROWS, *decoding.ROWS]
+ROWS = [*start.ROWS, *text.ROWS, *loading.ROWS, *forward.ROWS, *decoding.ROWS, *audio.ROWS]
 
 
 def main() -> None:

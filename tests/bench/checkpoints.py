@@ -12,6 +12,18 @@ from typing import Any
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert-base": ("bert", {}),
     "gpt2": ("gpt2", {}),
+    "whisper-base": (
+        "whisper",
+        dict(
+            d_model=512,
+            encoder_layers=6,
+            decoder_layers=6,
+            encoder_attention_heads=8,
+            decoder_attention_heads=8,
+            encoder_ffn_dim=2048,
+            decoder_ffn_dim=2048,
+        ),
+    ),
     "llama-150m": (
         "llama",
         dict(

@@ -239,3 +239,17 @@ def test_saved_settings_are_kept(pair: tuple[Any, Any], tmp_path: Path) -> None:
     again = autoload.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path)
     assert again.generation_config.lang_to_id == SETTINGS["lang_to_id"]
     assert ours.generation_config.suppress_tokens == SETTINGS["suppress_tokens"]  # which no call has taken away
+
+
+@pytest.mark.parametrize("name", ["speech_to_text", "moonshine"])
+def test_other_transcribers(name: str, tmp_path: Path) -> None:
+    """Ragged sounds, greedily and by beams."""
+    from tests.parity.cases import moonshine, speech_to_text
+    from tests.parity.harness import load_ours, reference_model
+
+    case = {"speech_to_text": speech_to_text, "moonshine": moonshine}[name].CASES[0]
+    ours, theirs = load_ours(case, "SpeechSeq2Seq", tmp_path), reference_model(case, "SpeechSeq2Seq")
+    assert case.inputs is not None
+    inputs = {key: value for key, value in case.inputs(torch.zeros(3, 1)).items() if value is not None}
+    for keywords in ({"max_new_tokens": 12}, {"max_new_tokens": 8, "num_beams": 3}):
+        same(ours.generate(**inputs, **keywords), theirs.generate(**inputs, **keywords))
