@@ -4810,6 +4810,7 @@ class MT5Config(PreTrainedConfig):
     num_attention_heads: int
     num_hidden_layers: int
     head_dim: int
+
 class MuseGlimmerAssistantConfig(PreTrainedConfig):
     hidden_size: int
     intermediate_size: int
@@ -8744,6 +8745,7 @@ class MT5ForQuestionAnswering(_Loads, _models_t5.QuestionAnswering):
 
 class MT5EncoderModel(_Loads, _models_t5.EncoderModel):
     config: MT5Config
+
 class MuseGlimmerAssistantModel(_Loads, _models_decoder_drafts.BlockModel):
     config: MuseGlimmerAssistantConfig
 

@@ -177,6 +177,7 @@ class MoEModelOutput(ModelOutput):
     router_logits: States = None
 
 
+@dataclass
 class BaseModelOutputWithAttentionMask(ModelOutput):
     """Hidden states of an encoder that adds to what it reads, with the padding mask (batch, seq) of both."""
 
@@ -186,14 +187,6 @@ class BaseModelOutputWithAttentionMask(ModelOutput):
     hidden_states: States = None
     attentions: States = None
     cross_attentions: States = None
-class MoEModelOutput(ModelOutput):
-    """Hidden states of an encoder with experts; `router_logits` per layer with experts (tokens, experts)."""
-
-    last_hidden_state: Tensor = ALWAYS
-    hidden_states: States = None
-    attentions: States = None
-    router_probs: States = None
-    router_logits: States = None
 
 
 @dataclass
