@@ -253,3 +253,16 @@ def test_other_transcribers(name: str, tmp_path: Path) -> None:
     inputs = {key: value for key, value in case.inputs(torch.zeros(3, 1)).items() if value is not None}
     for keywords in ({"max_new_tokens": 12}, {"max_new_tokens": 8, "num_beams": 3}):
         same(ours.generate(**inputs, **keywords), theirs.generate(**inputs, **keywords))
+
+
+@pytest.mark.parametrize("pairs", [[[1, None], [2, 86]], [[1, 83], [2, 85], [3, 99]]])
+def test_forced_tokens_of_older_files(pair: tuple[Any, Any], pairs: list[list[int | None]]) -> None:
+    """As openai/whisper-tiny has them: a place without a token is for the language that is heard."""
+    for model in pair:
+        model.generation_config.forced_decoder_ids = pairs
+    try:
+        for keywords in ({}, {"language": "en"}, {"return_timestamps": True}):
+            same(pair[0].generate(features(), **keywords), pair[1].generate(features(), **keywords))
+    finally:
+        for model in pair:
+            del model.generation_config.forced_decoder_ids
