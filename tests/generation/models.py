@@ -22,7 +22,8 @@ def decoders() -> list[Case]:
     """The cases of every type that generates text."""
     from autoload import registry
 
-    return [c for c in all_cases() if "CausalLM" in registry.tasks_of(c.model_type).values()]
+    found = [c for c in all_cases() if "CausalLM" in registry.tasks_of(c.model_type).values()]
+    return [c for c in found if not c.tasks or "CausalLM" in c.tasks]
 
 
 def by_name(name: str) -> Case:
