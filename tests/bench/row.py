@@ -77,7 +77,10 @@ class Result:
 
     @property
     def reached(self) -> bool:
-        return self.seconds(OURS) <= self.row.goal.seconds(self.times)
+        goal = self.row.goal
+        if goal.plus == 0 and (ratio := self.against(goal.of)) is not None:
+            return ratio <= goal.factor
+        return self.seconds(OURS) <= goal.seconds(self.times)
 
 
 def in_turn(functions: Mapping[str, Callable[[], object]], runs: int, clock: Callable[[], float]) -> Times:
