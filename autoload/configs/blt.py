@@ -129,5 +129,6 @@ CONFIGS = {
         ),
         complete=complete,
         theta=500000.0,
+        members=dict(num_hidden_layers=property(lambda c: c.decoder_config.num_hidden_layers)),  # what caches ask for
     ),
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import autoload
 from autoload.errors import ArgumentError
-from autoload.models.blt import patch_ids_of, patch_lengths_of, split_patches
+from autoload.models.blt_patches import patch_ids_of, patch_lengths_of, split_patches
 from tests.parity.cases.blt import CASES
 from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
 
@@ -39,13 +39,24 @@ def test_steps(case: Case, pair: tuple[Any, Any], padded: int) -> None:
                 out = model(ids[:, begin:end], attention_mask=mask[:, :end], past_key_values=caches[i], use_cache=True)
             caches[i] = out.past_key_values
             logits.append(out.logits[mask[:, begin:end] == 1])
-        assert_close(*logits, case.tolerance, f"bytes {begin} to {end}")
+        assert_close(logits[0], logits[1], case.tolerance, f"bytes {begin} to {end}")
 
 
 def test_generate(case: Case, pair: tuple[Any, Any]) -> None:
     ids = inputs_for(case, "CausalLM", seq=8)["input_ids"]
     ours, theirs = (model.generate(ids, max_new_tokens=6, do_sample=False) for model in pair)
     assert torch.equal(ours, theirs)
+
+
+def test_other_caches(case: Case, pair: tuple[Any, Any]) -> None:
+    """One that grows elsewhere does; one of fixed size is refused by name. No file names the number of layers."""
+    ids = inputs_for(case, "CausalLM", seq=8)["input_ids"]
+    config = autoload.AutoConfig.for_model("blt", **{k: v for k, v in case.config.items() if k != "num_hidden_layers"})
+    model = autoload.AutoModelForCausalLM.from_config(config).eval()
+    plain = model.generate(ids, max_new_tokens=4, do_sample=False)
+    assert torch.equal(model.generate(ids, max_new_tokens=4, do_sample=False, cache_implementation="offloaded"), plain)
+    with pytest.raises(ArgumentError, match="fixed size"):
+        model.generate(ids, max_new_tokens=4, cache_implementation="static")
 
 
 def test_given_patches(case: Case, pair: tuple[Any, Any]) -> None:
@@ -80,6 +91,6 @@ def test_cuts() -> None:
     assert split_patches(lengths, 2).tolist() == [[1, 2, 2, 1], [1, 2, 2, 2]]
 
 
-def test_patcher_does_not_learn(pair: tuple[Any, Any], tmp_path: Path) -> None:
+def test_patcher_does_not_learn(pair: tuple[Any, Any]) -> None:
     ours, theirs = ({n for n, p in model.named_parameters() if p.requires_grad} for model in pair)
     assert ours == theirs
