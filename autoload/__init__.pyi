@@ -10020,6 +10020,10 @@ class T5Tokenizer(PreTrainedTokenizerBase): ...
 
 T5TokenizerFast = T5Tokenizer
 
+class TapasTokenizer(PreTrainedTokenizerBase): ...
+
+TapasTokenizerFast = TapasTokenizer
+
 class Tipsv2Tokenizer(PreTrainedTokenizerBase): ...
 
 Tipsv2TokenizerFast = Tipsv2Tokenizer
