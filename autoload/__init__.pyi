@@ -10053,6 +10053,10 @@ class T5Tokenizer(PreTrainedTokenizerBase): ...
 
 T5TokenizerFast = T5Tokenizer
 
+class TapasTokenizer(PreTrainedTokenizerBase): ...
+
+TapasTokenizerFast = TapasTokenizer
+
 class Tipsv2Tokenizer(PreTrainedTokenizerBase): ...
 
 Tipsv2TokenizerFast = Tipsv2Tokenizer

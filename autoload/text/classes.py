@@ -531,6 +531,21 @@ RECIPES: dict[str, Recipe] = {
     ),
     "SqueezeBertTokenizer": BERT,
     "T5Tokenizer": T5,
+    "TapasTokenizer": BERT._replace(
+        base="autoload.text.tapas:TapasTokenizer",
+        tokens={**BRACKETS, "empty_token": "[EMPTY]"},
+        pair="cls $A sep $B:1",
+        keep=True,
+        defaults={
+            **BERT.defaults,
+            "model_max_length": 512,
+            "clean_up_tokenization_spaces": True,
+            "cell_trim_length": -1,
+            "strip_column_names": False,
+            "update_answer_coordinates": False,
+            **dict.fromkeys(["max_column_id", "max_row_id", "min_question_length", "max_question_length"]),
+        },
+    ),
     "Tipsv2Tokenizer": Recipe(
         build="sentencepiece:tipsv2",
         files=TOKENIZER_MODEL,

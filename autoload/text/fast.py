@@ -185,19 +185,20 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     # -- encoding ---------------------------------------------------------------------------------------------------
 
     def __call__(self, text: Any = None, text_pair: Any = None, *args: Any, **settings: Any) -> BatchEncoding:
-        if type(text) is str and text_pair is None and not args and not settings and self._plain_calls:
-            return self._encode_one(text)
-        return super().__call__(text, text_pair, *args, **settings)
-
-    __call__.__doc__ = PreTrainedTokenizerBase.__call__.__doc__
-
-    _plain_calls = True  # classes with own encoding steps take the general way always
-
-    def _encode_one(self, text: str) -> BatchEncoding:
-        """One text, default settings: the way of most calls, with as little Python as can be."""
-        if self.split_special_tokens or self._exposed:
-            return super().__call__(text)
-        rust = self._rust
+        # One text with default settings is what most calls are: it goes with as little Python as can be. Attributes
+        # are read from the dictionary, because the classes' `__getattr__` makes every other way of reading slow.
+        own = self.__dict__
+        if (
+            type(text) is not str
+            or text_pair is not None
+            or args
+            or settings
+            or own["split_special_tokens"]
+            or not self._plain_calls
+            or self._exposed
+        ):
+            return super().__call__(text, text_pair, *args, **settings)
+        rust = own["_rust"]
         try:
             encoding = rust.encode_batch_fast([text])[0]
         except BaseException as e:
@@ -206,20 +207,24 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             return super().__call__(text)  # which says what is wrong
         ids = encoding.ids
         data = {}
-        for name in self.model_input_names:
+        for name in own["model_input_names"]:
             if name == "input_ids":
                 data[name] = ids
             elif name == "attention_mask":
                 data[name] = [1] * len(ids)
             elif name == "token_type_ids":
                 data[name] = encoding.type_ids
-        if len(ids) > self.model_max_length:
+        if len(ids) > own["model_max_length"]:
             self._warn_if_long(len(ids), self.model_max_length)
         result = BatchEncoding.__new__(BatchEncoding)
         result.data = data
         result._encodings = lambda: [rust.encode(text)]
         result._n_sequences = 1
         return result
+
+    __call__.__doc__ = PreTrainedTokenizerBase.__call__.__doc__
+
+    _plain_calls = True  # classes with own encoding steps take the general way always
 
     def _encode_rows(self, rows: list[Any], plan: Plan, batched: bool) -> BatchEncoding:
         from autoload.text.rows import Rows

@@ -10,7 +10,6 @@ PACKAGES = {
     "FSMTTokenizer": "sacremoses",
     "FlaubertTokenizer": "sacremoses",
     "RoFormerTokenizer": "rjieba",
-    "TapasTokenizer": "pandas",
     "XLMTokenizer": "sacremoses",
 }
 OTHERS = {

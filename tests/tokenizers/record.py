@@ -1,6 +1,6 @@
 """`python -m tests.tokenizers.record` asks the reference about the small repositories and writes recorded.json.
 
-It needs what the reference needs for them: sentencepiece, protobuf, sacremoses, emoji.
+It needs what the reference needs for them: sentencepiece, protobuf, sacremoses, emoji, pandas.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from tests.tokenizers import tables as of_tables
 from tests.tokenizers.fixtures import FIXTURES, answers, build
 
 RECORDED = Path(__file__).parent / "recorded.json"
@@ -29,6 +30,19 @@ def record() -> dict[str, object]:
     return recorded
 
 
+def tables() -> list[dict[str, object]]:
+    """Answers to the calls on tables."""
+    import pandas  # type: ignore[import-not-found]
+    from transformers import TapasTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = of_tables.build(Path(folder))
+        return [
+            of_tables.answer(TapasTokenizer.from_pretrained(made, **settings), pandas.DataFrame(table), call)
+            for settings, table, call in of_tables.CALLS
+        ]
+
+
 if __name__ == "__main__":
-    text = json.dumps(record(), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    text = json.dumps({**record(), "tables": tables()}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     RECORDED.write_text(text.replace('},"', '},\n"') + "\n", encoding="utf-8")
