@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from tests.bench import timing
+from tests.bench.checkpoints import minilm
 
 BATCHES = [(1, 8), (1, 128), (32, 32)]  # (batch, seq)
 
@@ -31,7 +32,7 @@ def main() -> None:
         "bf16": dict(dtype="bfloat16"),
         "bf16, int8 weights": dict(dtype="bfloat16", quantization_config=Int8WeightOnlyConfig()),
     }
-    models = {name: autoload.AutoModel.from_pretrained(timing.minilm(), **kind) for name, kind in kinds.items()}
+    models = {name: autoload.AutoModel.from_pretrained(minilm(), **kind) for name, kind in kinds.items()}
     timing.about()
     print(f"{'':30} {'MB':>7} {'cosine':>9}" + "".join(f"{f'{b} x {s}':>14}" for b, s in BATCHES))
     with torch.inference_mode():

