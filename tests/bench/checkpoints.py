@@ -12,6 +12,8 @@ from typing import Any
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert-base": ("bert", {}),
     "gpt2": ("gpt2", {}),
+    "t5-small": ("t5", dict(is_encoder_decoder=True)),
+    "vit-base": ("vit", {}),
     "whisper-base": (
         "whisper",
         dict(

@@ -69,14 +69,23 @@ def products(model: Any, rows: int) -> Callable[[], None]:
 
 
 def _pass(name: str, task: str, batch: int, seq: int):
+    """Texts of `seq` tokens, which an encoder-decoder reads on both sides; images where `seq` is 0."""
+
     def measure(runs: int, clock: Clock) -> Times:
         import torch
 
         folder, libraries = made(name, task=task), packages()
         models = {key: getattr(p, f"AutoModel{task}").from_pretrained(folder).eval() for key, p in libraries.items()}
-        ids = torch.randint(5, 1000, (batch, seq), generator=torch.Generator().manual_seed(0))
-        functions: dict[str, Callable[[], Any]] = {"limit": products(models["autoload"], batch * seq)}
-        functions |= {key: lambda model=model: model(input_ids=ids) for key, model in models.items()}
+        generator, config = torch.Generator().manual_seed(0), models["autoload"].config
+        if seq:
+            ids = torch.randint(5, 1000, (batch, seq), generator=generator)
+            inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if config.is_encoder_decoder else {})}
+        else:
+            size, patch = config.image_size, config.patch_size
+            inputs = {"pixel_values": torch.randn(batch, 3, size, size, generator=generator)}
+        rows = batch * (seq or (size // patch) ** 2 + 1)
+        functions: dict[str, Callable[[], Any]] = {"limit": products(models["autoload"], rows)}
+        functions |= {key: lambda model=model: model(**inputs) for key, model in models.items()}
         with torch.no_grad():
             return in_turn(functions, runs, clock)
 
@@ -110,7 +119,8 @@ ROWS = [
     Row("ragged", "MiniLM, 256 sentences in batches of 32; limit: one by one", Goal(1 / 1.5, "reference"), _ragged),
     *(
         Row(f"{name}-{batch}x{seq}", f"{name}, {batch} x {seq}; limit: its products", Goal(1.0, "reference"), _pass(name, task, batch, seq))
-        for name, task in (("bert-base", ""), ("gpt2", "ForCausalLM"), ("llama-150m", "ForCausalLM"))
+        for name, task in (("bert-base", ""), ("gpt2", "ForCausalLM"), ("llama-150m", "ForCausalLM"), ("t5-small", "ForSeq2SeqLM"))
         for batch, seq in ((1, 16), (1, 128), (16, 16), (16, 128))
     ),
+    *(Row(f"vit-base-{batch}", f"vit-base, {batch} images; limit: its products", Goal(1.0, "reference"), _pass("vit-base", "", batch, 0)) for batch in (1, 16)),
 ]  # fmt: skip
