@@ -124,12 +124,13 @@ class Putter:
         self.model, self.dtype, self.device = model, dtype, device
         self.modules = dict(model.named_modules())
         self.targets = dict(slots(self.modules))
+        self.is_cut = getattr(model, "_device_mesh", None) is not None  # over several processes
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
         if dtype == torch.float16:
             self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
 
     def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
-        if not tensor.is_floating_point() or self.dtype is None:
+        if self.dtype is None or not tensor.dtype.is_floating_point:
             return tensor.dtype
         if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
             return torch.float32
@@ -142,19 +143,17 @@ class Putter:
         self, target: str, piece: Piece, weights: Any, where: str
     ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Put one parameter in; its shapes (file's, model's) when they differ."""
-        expected = tuple(self.targets[target].shape)
-        if piece.combine is None and isinstance(weights, Weights):
+        slot, of_file = self.targets[target], isinstance(weights, Weights)
+        if piece.combine is None and of_file:
             found = weights.entries[piece.sources[0]].shape  # known without reading it
-            if found != expected:
-                return found, expected
-        slot = self.targets[target]
-        cut = _part_of(slot)
+            if found != slot.shape:
+                return found, tuple(slot.shape)
+        read = weights.read if of_file else weights.__getitem__
+        cut = _part_of(slot) if self.is_cut else None
         if cut is not None and piece.combine is None:
             source = piece.sources[0]
-            own = weights.read(source, cut) if isinstance(weights, Weights) else weights[source][cut]
-            self.fill(slot, own)
+            self.fill(slot, read(source, cut) if of_file else read(source)[cut])
             return None
-        read = weights.read if isinstance(weights, Weights) else weights.__getitem__
         tensors = [read(source) for source in piece.sources]
         if piece.combine is None:
             tensor = tensors[0]
@@ -164,9 +163,9 @@ class Putter:
             except (RuntimeError, ValueError, IndexError) as e:
                 text = f"{where}: {', '.join(piece.sources[:3])} cannot be joined into {target}: {e}"
                 raise WeightsError(text, mismatched=[target]) from e
-        if tuple(tensor.shape) != expected:
-            return tuple(tensor.shape), expected
-        if self.targets[target].is_floating_point() and not tensor.is_floating_point():
+        if tensor.shape != slot.shape:
+            return tuple(tensor.shape), tuple(slot.shape)
+        if slot.dtype.is_floating_point and not tensor.dtype.is_floating_point:
             dtype = str(tensor.dtype).removeprefix("torch.")
             text = f"{where}: {', '.join(piece.sources[:3])} holds {dtype}, expected floating numbers for {target}. "
             raise WeightsError(f"{text}Convert them, or load a repository with plain weights.", mismatched=[target])
