@@ -49,6 +49,17 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             max_position_embeddings=2048,
         ),
     ),
+    "llama-thin": (  # next to no arithmetic: what is left is the overhead of Python and of calling kernels
+        "llama",
+        dict(
+            vocab_size=100,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=32,
+            num_attention_heads=4,
+            max_position_embeddings=2048,
+        ),
+    ),
     "mixtral-8": (  # 2 GB in bf16, nearly all of it experts
         "mixtral",
         dict(
