@@ -156,7 +156,8 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
     _compare(found, expected, case.tolerance)
     if "attentions" in case.skip:
         return
-    kernel = theirs.config._attn_implementation
+    parts = {id(m.config): m.config for m in theirs.modules() if hasattr(m, "set_attn_implementation")}
+    kernels = {key: config._attn_implementation for key, config in parts.items()}  # not all may take that of the whole
     theirs.set_attn_implementation("eager")
     theirs.config._attn_implementation = "eager"  # some classes only log that they do not take the call
     try:
@@ -164,8 +165,8 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
             expected = theirs(**inputs, output_attentions=True)
             found = ours(**inputs, output_attentions=True)
     finally:
-        theirs.set_attn_implementation(kernel)
-        theirs.config._attn_implementation = kernel
+        for key, config in parts.items():
+            config._attn_implementation = kernels[key]
     assert any("attentions" in key for key in expected)
     _compare(found, expected, case.tolerance)
 
