@@ -189,10 +189,11 @@ class Model(Towers):
         if (input_ids is None) == (inputs_embeds is None):
             raise ArgumentError("forward: pass input_ids or inputs_embeds, one of them.", name="input_ids")
         places = {name: self.stands_for(name, input_ids, inputs_embeds) for name in ("image", "video", "audio")}
-        x, images, sounds = inputs_embeds, None, None
-        if input_ids is not None:  # these tokens may be no words of the vocabulary
+        x: Tensor = inputs_embeds  # type: ignore[assignment]
+        if input_ids is not None:  # the tokens that keep places may be no words of the vocabulary
             held = places["image"] | places["video"] | places["audio"]
-            x = self.get_input_embeddings()(input_ids.masked_fill(held, self.config.text_config.pad_token_id))
+            x = self.get_input_embeddings()(input_ids.masked_fill(held, self.config.text_config.pad_token_id or 0))
+        images = sounds = None
         if pixel_values is not None:
             out = self.get_image_features(pixel_values, image_position_ids, return_dict=True)
             images = torch.cat(out.pooler_output)

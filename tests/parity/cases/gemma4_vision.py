@@ -12,7 +12,7 @@ TOWER = dict(
     num_attention_heads=4,
     num_key_value_heads=2,
     head_dim=12,
-    hidden_activation="gelu_new",
+    hidden_activation="silu",
     rms_norm_eps=1e-3,
     rope_parameters=dict(rope_type="axial", rope_theta=20.0),
     pooling_kernel_size=2,
