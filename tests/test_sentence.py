@@ -173,6 +173,26 @@ def test_encoder_within_a_larger_model(tmp_path: Path) -> None:
         assert torch.allclose(vector, expected / expected.norm(), atol=1e-5)
 
 
+def test_texts_of_one_length_go_together(repository: Path) -> None:
+    """Whatever their order; the vectors come back in that of the texts."""
+    model = AutoModelForSentenceEmbedding.from_pretrained(repository)
+    shapes: list[tuple[int, ...]] = []
+    model.encoder.register_forward_hook(lambda m, inputs, out: shapes.append(out.last_hidden_state.shape[:2]))
+    texts = ["fox", "a small dog . the quick fox .", "dog", "the quick quick small quick fox .", "a ."]
+    found = model.encode(texts, batch_size=2)
+    assert shapes == [(2, 10), (2, 3), (1, 4)]
+    assert np.abs(found - np.stack([model.encode(text) for text in texts])).max() < 1e-6
+
+
+def test_progress(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On long work at a terminal, or where it is asked for."""
+    model = AutoModelForSentenceEmbedding.from_pretrained(repository)
+    model.encode(["a dog"] * 40, batch_size=2)
+    assert capsys.readouterr().err == ""  # no terminal
+    model.encode(["a dog"] * 4, batch_size=2, show_progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
 def test_prompts(repository: Path) -> None:
     modules(repository, ("Pooling", "1_Pooling", {"include_prompt": False}))
     settings = {"prompts": {"query": "query : ", "none": ""}, "default_prompt_name": None}
