@@ -10,6 +10,7 @@ from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
 from autoload.audio.batch import BatchFeature as BatchFeature
 from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
 from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.gemma4 import Gemma4AudioFeatureExtractor as Gemma4AudioFeatureExtractor
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor

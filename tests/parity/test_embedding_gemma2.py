@@ -69,6 +69,17 @@ def test_sounds_without_a_mask(pair: Any, inputs: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
+def test_a_sound_from_its_samples() -> None:
+    """The extractor's names and shapes are those that the model takes."""
+    model = build("gemma4_audio", gemma4_audio.TOWER, subsampling_conv_channels=[128, 4])
+    samples = [torch.linspace(0, 900, 9000).sin().numpy(), torch.linspace(0, 500, 4000).sin().numpy()]
+    made = autoload.Gemma4AudioFeatureExtractor()(samples, sampling_rate=16000, return_tensors="pt")
+    assert [*made] == [*SOUNDS]
+    out = model(made["input_features"], made["input_features_mask"])
+    assert out.attention_mask.sum(1).tolist() == [14, 6] and out.last_hidden_state.shape == (2, 14, 20)
+
+
+@torch.no_grad()
 def test_numbers_as_a_mask(pair: Any, inputs: dict[str, Any]) -> None:
     expected = pair[0](**inputs).last_hidden_state
     inputs["input_features_mask"] = inputs["input_features_mask"].long()
