@@ -25,6 +25,7 @@ _HOME: dict[str, str] = {
         "autoload.audio.kaldi",
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(("Gemma4AudioFeatureExtractor",), "autoload.audio.gemma4"),
     **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
     **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
     **dict.fromkeys(

@@ -10,6 +10,7 @@ from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
 from autoload.audio.batch import BatchFeature as BatchFeature
 from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
 from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.gemma4 import Gemma4AudioFeatureExtractor as Gemma4AudioFeatureExtractor
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
@@ -120,12 +121,15 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import embedding_gemma2 as _models_embedding_gemma2
 from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
 from autoload.models import fsmt as _models_fsmt
 from autoload.models import funnel as _models_funnel
+from autoload.models import gemma4_audio as _models_gemma4_audio
+from autoload.models import gemma4_vision as _models_gemma4_vision
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
@@ -2038,6 +2042,19 @@ class ElectraConfig(PreTrainedConfig):
     summary_last_dropout: float
     embedding_size: int
 
+class EmbeddingGemma2Config(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    audio_config: Any
+    boi_token_id: int
+    eoi_token_id: int
+    image_token_id: int
+    video_token_id: int
+    boa_token_id: int
+    eoa_token_index: int
+    audio_token_id: int
+    initializer_range: float
+
 class EmbeddingGemma2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2597,6 +2614,25 @@ class Gemma4AssistantConfig(PreTrainedConfig):
     centroid_intermediate_top_k: int
     tie_word_embeddings: bool
 
+class Gemma4AudioConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    subsampling_conv_channels: Any
+    conv_kernel_size: int
+    residual_weight: float
+    attention_chunk_size: int
+    attention_context_left: int
+    attention_context_right: int
+    attention_logit_cap: float
+    attention_invalid_logits_value: float
+    use_clipped_linears: bool
+    rms_norm_eps: float
+    gradient_clipping: float
+    output_proj_dims: int
+    initializer_range: float
+
 class Gemma4TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2666,6 +2702,26 @@ class Gemma4UnifiedTextConfig(PreTrainedConfig):
     use_bidirectional_attention: str
     attention_k_eq_v: bool
     use_double_wide_mlp: bool
+
+class Gemma4VisionConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    hidden_activation: str
+    rms_norm_eps: float
+    max_position_embeddings: int
+    attention_bias: bool
+    attention_dropout: float
+    rope_parameters: Any
+    pooling_kernel_size: int
+    patch_size: int
+    position_embedding_size: int
+    use_clipped_linears: bool
+    standardize: bool
+    initializer_range: float
 
 class GlmConfig(PreTrainedConfig):
     vocab_size: int
@@ -7726,6 +7782,9 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
 
+class EmbeddingGemma2Model(_Loads, _models_embedding_gemma2.Model):
+    config: EmbeddingGemma2Config
+
 class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
     config: EmbeddingGemma2TextConfig
 
@@ -7969,6 +8028,9 @@ class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma4AssistantForCausalLM(_Loads, _models_decoder_drafts.DraftModel):
     config: Gemma4AssistantConfig
 
+class Gemma4AudioModel(_Loads, _models_gemma4_audio.Model):
+    config: Gemma4AudioConfig
+
 class Gemma4TextModel(_Loads, _models_decoder_gemma.Gemma4Model):
     config: Gemma4TextConfig
 
@@ -7983,6 +8045,9 @@ class Gemma4UnifiedTextModel(_Loads, _models_decoder_gemma.Gemma4Model):
 
 class Gemma4UnifiedForCausalLM(_Loads, _models_decoder_gemma.Gemma4CausalLM):
     config: Gemma4UnifiedTextConfig
+
+class Gemma4VisionModel(_Loads, _models_gemma4_vision.Model):
+    config: Gemma4VisionConfig
 
 class GlmModel(_Loads, _models_decoder.Model):
     config: GlmConfig

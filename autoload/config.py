@@ -87,7 +87,7 @@ class ConfigSpec:
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
-    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
+    to its class where it is no type; those in `optional` may be null, for none. A type with `rope_parameters` among its defaults gets them filled from
     `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
     several), `partial_rotary_factor` the default part of a head that turns.
     """
@@ -97,6 +97,7 @@ class ConfigSpec:
     complete: Callable[[PreTrainedConfig], None] | None = None
     finish: Callable[[PreTrainedConfig], None] | None = None
     sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()  # of `sub_configs`
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -141,7 +142,8 @@ class PreTrainedConfig:
         rope = {standard: fields.pop(key) for key, standard in names.items() if key in fields}
         self.__dict__.update(fields)
         for name, default_type in spec.sub_configs.items():
-            self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
+            if self.__dict__.get(name) is not None or name not in spec.optional:
+                self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
         _check_types(self, spec.defaults)
         _label_maps(self, labels)
         if spec.complete:

@@ -13,6 +13,7 @@ from autoload.hub import Files
 CLASSES = {  # class -> file of this folder
     "ASTFeatureExtractor": "kaldi",
     "ClapFeatureExtractor": "clap",
+    "Gemma4AudioFeatureExtractor": "gemma4",
     "ParakeetFeatureExtractor": "whisper",
     "SeamlessM4TFeatureExtractor": "kaldi",
     "Speech2TextFeatureExtractor": "kaldi",
@@ -22,6 +23,7 @@ CLASSES = {  # class -> file of this folder
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "audio-spectrogram-transformer": "ASTFeatureExtractor",
     "clap": "ClapFeatureExtractor",
+    **dict.fromkeys(("embedding_gemma2", "gemma4"), "Gemma4AudioFeatureExtractor"),
     **dict.fromkeys(
         ("parakeet_ctc", "parakeet_encoder", "parakeet_rnnt", "parakeet_tdt", "canary"), "ParakeetFeatureExtractor"
     ),
