@@ -87,7 +87,7 @@ class ConfigSpec:
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
-    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
+    to its class where it is no type, or to what makes it of the file's fields. A type with `rope_parameters` among its defaults gets them filled from
     `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
     several), `partial_rotary_factor` the default part of a head that turns.
     """
@@ -96,7 +96,7 @@ class ConfigSpec:
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
     finish: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
+    sub_configs: Mapping[str, str | Callable[..., PreTrainedConfig]] = field(default_factory=dict)
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -253,12 +253,14 @@ class PreTrainedConfig:
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
         for name, default_type in self.spec.sub_configs.items():
-            untyped = isinstance(default_type, type) and not default_type.model_type
+            untyped = not isinstance(default_type, str) and not getattr(default_type, "model_type", True)
             if untyped or name == "backbone_config":  # written in full
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 # What stands two levels down is written in full, as every reader of such files has seen it.
-                out[name] = part.to_diff_dict() | {inner: full[name][inner] for inner in part.spec.sub_configs}
+                usual = {key for key in COMMON if full[name].get(key) == part.spec.defaults.get(key, COMMON[key])}
+                out[name] = {key: value for key, value in part.to_diff_dict().items() if key not in usual}
+                out[name] |= {inner: full[name][inner] for inner in part.spec.sub_configs}
                 out[name].pop("transformers_version")
         out.pop("_name_or_path", None)
         return out
@@ -348,7 +350,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig]) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: str | Callable[..., PreTrainedConfig]) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -357,7 +359,7 @@ def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "an object with the fields of a configuration")
-    if isinstance(default_type, type):
+    if not isinstance(default_type, str):
         return default_type(**value)
     return config_class(value.get("model_type") or default_type)(**value)
 
