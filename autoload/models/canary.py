@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoload.keys import Rename
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.model import Variant
@@ -160,8 +161,42 @@ class LM(speech.LM):
         return super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
 
 
+def featurizer(config: Any) -> str:
+    """Names of what files of NeMo hold of their feature extractor."""
+    return r"(?:^|\.)preprocessor\.featurizer\."
+
+
+# Cohere's files have the names of NeMo.
+ENCODER = dict(
+    {f"self_attn.linear_{name}": f"self_attn.{name}_proj" for name in "qkv"},
+    **{"self_attn.linear_out": "self_attn.o_proj", "self_attn.linear_pos": "self_attn.relative_k_proj"},
+    **{f"self_attn.pos_bias_{name}": f"self_attn.bias_{name}" for name in "uv"},
+    **{"conv.batch_norm": "conv.norm"},
+)
+PROJECTIONS = dict(query_net="q_proj", key_net="k_proj", value_net="v_proj", out_projection="o_proj")
+DECODER = dict(
+    {f"first_sub_layer.{theirs}": f"self_attn.{ours}" for theirs, ours in PROJECTIONS.items()},
+    **{f"second_sub_layer.{theirs}": f"encoder_attn.{ours}" for theirs, ours in PROJECTIONS.items()},
+    **{"third_sub_layer.dense_in": "mlp.fc1", "third_sub_layer.dense_out": "mlp.fc2"},
+    **dict(layer_norm_1="input_layernorm", layer_norm_2="post_attention_layernorm", layer_norm_3="final_layernorm"),
+)
+NEMO = (
+    Rename("encoder.pre_encode.conv", "encoder.subsampling.layers"),
+    Rename("encoder.pre_encode.out", "encoder.subsampling.linear"),
+    *(Rename(f"encoder.layers.*.{theirs}", f"encoder.layers.*.{ours}") for theirs, ours in ENCODER.items()),
+    Rename("transf_decoder._embedding.token_embedding", "decoder.embed_tokens"),
+    Rename("transf_decoder._embedding.position_embedding.pos_enc", "decoder.pos_emb.weight"),
+    Rename("transf_decoder._embedding.layer_norm", "decoder.embedding_layernorm"),
+    *(
+        Rename(f"transf_decoder._decoder.layers.*.{theirs}", f"decoder.layers.*.{ours}")
+        for theirs, ours in DECODER.items()
+    ),
+    Rename("transf_decoder._decoder.final_layer_norm", "decoder.norm"),
+    Rename("encoder_decoder_proj", "decoder.proj"),
+    Rename("log_softmax.mlp.layer0", "proj_out"),
+)
 VARIANTS = {
-    "canary": Variant(lambda c: Spec(c.decoder_config)),
-    "cohere_asr": Variant(lambda c: Spec(c, learned=True, projects=True)),
+    "canary": Variant(lambda c: Spec(c.decoder_config), ignores=featurizer),
+    "cohere_asr": Variant(lambda c: Spec(c, learned=True, projects=True), keys=NEMO, ignores=featurizer),
 }
 TASKS = {"Model": Model, "SpeechSeq2Seq": LM}

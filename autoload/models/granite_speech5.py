@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, pad, silu
 
-from autoload.layers.attention import Context, Mask, attend, kernel_of
+from autoload.layers.attention import Context, Mask, attend, biased, kernel_of
 from autoload.layers.convolution import BatchNorm1d
 from autoload.layers.relative import distances
 from autoload.model import Variant
@@ -43,9 +43,9 @@ class Attention(nn.Module):
         table = self.rel_pos_emb(context.extra["places"]) * scale  # (block, block, dim)
         by_query = q.permute(2, 0, 1, 3).flatten(1, 2) @ table.transpose(1, 2)  # (block, batch * blocks * heads, block)
         bias = by_query.unflatten(1, q.shape[:2]).permute(1, 2, 0, 3).contiguous()
-        mask = None if real is None else Mask(real.reshape(-1, 1, 1, self.block))
+        mask = Mask() if real is None else Mask(real.reshape(-1, 1, 1, self.block))
         dropout = self.dropout if self.training else 0.0
-        out = attend(q, k, v, mask, context, scale=scale, dropout=dropout, bias=bias)
+        out = attend(q, k, v, biased(mask, bias, self.block), context, scale=scale, dropout=dropout)
         return self.o_proj(out.reshape(batch, frames + missing, -1)[:, :frames])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autoload.errors import ArgumentError
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, Mask, attend, kernel_of
+from autoload.layers.attention import Context, Mask, attend, biased, kernel_of
 from autoload.layers.convolution import BatchNorm1d, conv_lengths, mask_of_lengths
 from autoload.layers.relative import by_key, distance_waves
 from autoload.losses import ctc_loss
@@ -93,9 +93,9 @@ class Attention(nn.Module):
         q, k, v = self.split(self.q_proj(x)), self.split(self.k_proj(x)), self.split(self.v_proj(x))
         table = self.split(self.relative_k_proj(context.extra["waves"])).transpose(1, 2)  # (heads, dim, distances)
         scale, dropout = self.dim**-0.5, self.dropout if self.training else 0.0
+        mask = biased(context.masks["full"], by_key((q + self.bias_v[:, None]) @ table) * scale, x.shape[1])
         options: dict[str, Any] = dict(scale=scale, dropout=dropout, weights_to=context.attentions)
-        options["bias"] = by_key((q + self.bias_v[:, None]) @ table) * scale
-        return self.o_proj(attend(q + self.bias_u[:, None], k, v, context.masks["full"], context, **options))
+        return self.o_proj(attend(q + self.bias_u[:, None], k, v, mask, context, **options))
 
 
 class Convolution(nn.Module):
