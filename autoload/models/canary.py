@@ -155,9 +155,10 @@ class LM(speech.LM):
     def ties_weights(self) -> bool:
         return self.config.tie_word_embeddings
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As every model's; what a processor says of the pieces of a long sound is none of the model's inputs."""
-        kwargs.pop("audio_chunk_index", None)
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *args: Any, audio_chunk_index: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As every model's; what a processor says of the pieces of a long sound is not for the model."""
         return super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
 
 
