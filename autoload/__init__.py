@@ -25,6 +25,10 @@ _HOME: dict[str, str] = {
         "autoload.audio.kaldi",
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(
+        ("CohereAsrFeatureExtractor", "GraniteSpeech5FeatureExtractor", "LasrFeatureExtractor"),
+        "autoload.audio.conformer",
+    ),
     **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
     **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
     **dict.fromkeys(
