@@ -35,6 +35,8 @@ _HOME: dict[str, str] = {
         (
             "AutoProcessor",
             "ClapProcessor",
+            "GraniteSpeech5Processor",
+            "LasrProcessor",
             "ProcessorMixin",
             "Speech2TextProcessor",
             "Wav2Vec2BertProcessor",
@@ -43,6 +45,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.processing",
     ),
+    **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),

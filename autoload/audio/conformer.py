@@ -255,5 +255,7 @@ def slopes(x: Array, width: int) -> Array:
     most = (width - 1) // 2
     around = np.pad(x, ((most, most), (0, 0)), mode="edge")
     rows = len(x)
-    rise = sum(k * (around[most + k : most + k + rows] - around[most - k : most - k + rows]) for k in range(1, most + 1))
+    rise = sum(
+        k * (around[most + k : most + k + rows] - around[most - k : most - k + rows]) for k in range(1, most + 1)
+    )
     return (rise / (2 * sum(k * k for k in range(1, most + 1)))).astype(x.dtype)

@@ -78,7 +78,9 @@ CONFIGS = {
         complete=agree,
         sub_configs=dict(
             encoder_config=canary_encoder,
-            decoder_config=make_config_class("CanaryDecoderConfig", "canary_decoder", ConfigSpec(DECODER, complete=fill)),
+            decoder_config=make_config_class(
+                "CanaryDecoderConfig", "canary_decoder", ConfigSpec(DECODER, complete=fill)
+            ),
         ),
         members=dict(get_text_config=of_decoder),
     ),
