@@ -9,6 +9,9 @@ from typing_extensions import Self
 from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
 from autoload.audio.batch import BatchFeature as BatchFeature
 from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.conformer import CohereAsrFeatureExtractor as CohereAsrFeatureExtractor
+from autoload.audio.conformer import GraniteSpeech5FeatureExtractor as GraniteSpeech5FeatureExtractor
+from autoload.audio.conformer import LasrFeatureExtractor as LasrFeatureExtractor
 from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
@@ -82,6 +85,8 @@ from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutp
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
 from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import GraniteSpeech5Processor as GraniteSpeech5Processor
+from autoload.processing import LasrProcessor as LasrProcessor
 from autoload.processing import ProcessorMixin as ProcessorMixin
 from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
 from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
@@ -89,6 +94,8 @@ from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
 from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
+from autoload.speech_prompts import CanaryProcessor as CanaryProcessor
+from autoload.speech_prompts import CohereAsrProcessor as CohereAsrProcessor
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from autoload.errors import ConfigError, nearest
 
@@ -80,6 +80,10 @@ NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_h
 MAX_LABELS = 1_000_000
 
 
+# How a part's configuration is made: of a type, of a class, or of a type among fields that a function fills in.
+SubConfig: TypeAlias = "str | type[PreTrainedConfig] | Callable[[Mapping[str, Any]], Mapping[str, Any]]"
+
+
 @dataclass(frozen=True)
 class ConfigSpec:
     """What the config.json of one model type may leave out.
@@ -87,7 +91,7 @@ class ConfigSpec:
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
-    to its class where it is no type, or to what makes it of the file's fields. A type with `rope_parameters` among its defaults gets them filled from
+    to its class where it is no type, or to what fills in the file's fields. A type with `rope_parameters` among its defaults gets them filled from
     `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
     several), `partial_rotary_factor` the default part of a head that turns.
     """
@@ -96,7 +100,7 @@ class ConfigSpec:
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
     finish: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str | Callable[..., PreTrainedConfig]] = field(default_factory=dict)
+    sub_configs: Mapping[str, SubConfig] = field(default_factory=dict)
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -253,7 +257,7 @@ class PreTrainedConfig:
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
         for name, default_type in self.spec.sub_configs.items():
-            untyped = not isinstance(default_type, str) and not getattr(default_type, "model_type", True)
+            untyped = isinstance(default_type, type) and not default_type.model_type
             if untyped or name == "backbone_config":  # written in full
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
@@ -350,7 +354,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str | Callable[..., PreTrainedConfig]) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: SubConfig) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -359,8 +363,11 @@ def _sub_config(name: str, value: Any, default_type: str | Callable[..., PreTrai
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "an object with the fields of a configuration")
-    if not isinstance(default_type, str):
+    if isinstance(default_type, type):
         return default_type(**value)
+    if not isinstance(default_type, str):
+        value = default_type(value)
+        default_type = ""
     return config_class(value.get("model_type") or default_type)(**value)
 
 

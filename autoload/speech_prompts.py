@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from autoload.audio.batch import BatchFeature
 from autoload.errors import ArgumentError, AudioError, did_you_mean
 from autoload.processing import ProcessorMixin
 
@@ -53,13 +54,12 @@ class CohereAsrProcessor(ProcessorMixin):
             AudioError: a sound of another rate.
             ArgumentError: a language that the model does not know.
         """
-        import torch
-
         if audio is None:
             raise AudioError(f"{type(self).__name__}: pass audio.", field="audio")
         prompt = self.get_decoder_prompt_ids(language, punctuation)
         inputs = super().__call__(audio, text, sampling_rate=sampling_rate, **keywords)
-        inputs["decoder_input_ids"] = torch.tensor([prompt] * len(inputs["input_features"]))
+        prompts = [prompt] * len(inputs["input_features"])
+        inputs.update(BatchFeature({"decoder_input_ids": prompts}, tensor_type="pt"))
         return inputs
 
     def get_decoder_prompt_ids(self, language: str, punctuation: bool = True) -> list[int]:

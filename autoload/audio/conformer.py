@@ -88,6 +88,7 @@ class GraniteSpeech5FeatureExtractor(SequenceFeatureExtractor):
         self,
         num_mel_bins: int = 80,
         sampling_rate: int = 16000,
+        *,
         n_fft: int = 512,
         win_length: int = 400,
         hop_length: int = 160,
@@ -255,7 +256,7 @@ def slopes(x: Array, width: int) -> Array:
     most = (width - 1) // 2
     around = np.pad(x, ((most, most), (0, 0)), mode="edge")
     rows = len(x)
-    rise = sum(
-        k * (around[most + k : most + k + rows] - around[most - k : most - k + rows]) for k in range(1, most + 1)
-    )
-    return (rise / (2 * sum(k * k for k in range(1, most + 1)))).astype(x.dtype)
+    rise = np.zeros_like(x)
+    for k in range(1, most + 1):
+        rise += k * (around[most + k : most + k + rows] - around[most - k : most - k + rows])
+    return rise / (2 * sum(k * k for k in range(1, most + 1)))

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from autoload.config import ConfigSpec, PreTrainedConfig, make_config_class
 from autoload.errors import ConfigError
 
-
-def encoder(fields: dict[str, Any]) -> PreTrainedConfig:
-    """The configuration of an encoder, Parakeet's unless the fields say otherwise."""
-    from autoload.registry import config_class
-
-    return config_class(fields.get("model_type") or "parakeet_encoder")(**fields)
+PARAKEET = {"model_type": "parakeet_encoder"}
 
 
-def canary_encoder(**fields: Any) -> PreTrainedConfig:
+def canary_encoder(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the file says, or else the encoder of the model that was released."""
-    return encoder(fields or dict(num_hidden_layers=32, num_mel_bins=128, scale_input=False, layerdrop=0.0))
+    return PARAKEET | dict(fields or dict(num_hidden_layers=32, num_mel_bins=128, scale_input=False, layerdrop=0.0))
 
 
-def cohere_encoder(**fields: Any) -> PreTrainedConfig:
+def cohere_encoder(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the file says, and for the rest the encoder of the model that was released."""
     rates = ("dropout", "dropout_positions", "layerdrop", "activation_dropout", "attention_dropout")
     sizes = dict(hidden_size=1280, num_hidden_layers=48, intermediate_size=5120, num_mel_bins=128)
-    return encoder(dict.fromkeys(rates, 0.0) | sizes | dict(scale_input=False) | fields)
+    return PARAKEET | dict.fromkeys(rates, 0.0) | sizes | dict(scale_input=False) | dict(fields)
 
 
 def fill(config: PreTrainedConfig) -> None:

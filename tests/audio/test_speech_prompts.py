@@ -107,7 +107,8 @@ def test_lasr(lasr: tuple[Any, Any]) -> None:
 def test_granite() -> None:
     """Labels as the tokenizer gives them."""
     made = autoload.GraniteSpeech5Processor(
-        autoload.GraniteSpeech5FeatureExtractor(num_mel_bins=8), autoload.PreTrainedTokenizerFast(tokenizer_object=tokenizer()._tokenizer)
+        autoload.GraniteSpeech5FeatureExtractor(num_mel_bins=8),
+        autoload.PreTrainedTokenizerFast(tokenizer_object=tokenizer()._tokenizer),
     )
     out = made(sounds.noise(0.5), "hello", sampling_rate=16000, return_tensors="pt")
     assert {*out} == {"input_features", "attention_mask", "labels"} and out["input_features"].shape[-1] == 32
@@ -202,6 +203,8 @@ def test_mistakes(canary: tuple[Any, Any]) -> None:
         ours(sound, return_tensors="np")
     with pytest.raises(AudioError, match="pass audio"):
         ours(text="a")
-    bare = autoload.CanaryProcessor(ours.feature_extractor, autoload.PreTrainedTokenizerFast(tokenizer_object=tokenizer()._tokenizer))
+    bare = autoload.CanaryProcessor(
+        ours.feature_extractor, autoload.PreTrainedTokenizerFast(tokenizer_object=tokenizer()._tokenizer)
+    )
     with pytest.raises(TemplateError, match="has none"):
         bare.apply_transcription_request(sound)
