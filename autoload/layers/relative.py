@@ -57,5 +57,8 @@ def by_key(scores: Tensor) -> Tensor:
         (batch, heads, queries, keys).
     """
     seq = scores.shape[2]
-    places = distances(seq, seq, scores.device) + seq - 1
-    return scores.gather(-1, places.expand(*scores.shape[:2], -1, -1))
+    if seq == 1:
+        return scores
+    # A row begins one distance earlier than the one before, so that in memory all begin evenly spaced: no copy.
+    row = 2 * seq - 2
+    return scores.flatten(2)[..., seq - 1 : seq - 1 + seq * row].unflatten(2, (seq, row))[..., :seq]
