@@ -126,7 +126,14 @@ class Decoder(seq2seq.Decoder):
         return self.norm(x)
 
 
-class Model(speech.Model):
+class Transcriber(seq2seq.EncoderDecoder):
+    """What the model and its head can both do."""
+
+    def after_resize(self, count: int) -> None:
+        self.config.vocab_size = count  # Canary's configuration has it twice
+
+
+class Model(Transcriber, speech.Model):
     """Encoder and decoder without a head."""
 
     def make_sides(self, config: Any) -> None:
@@ -143,7 +150,7 @@ class Model(speech.Model):
         return self.encoder._get_output_attention_mask(attention_mask, source.last_hidden_state.shape[1])
 
 
-class LM(speech.LM):
+class LM(Transcriber, speech.LM):
     """Scores of the text's next token."""
 
     output_path = "proj_out"

@@ -146,6 +146,32 @@ def test_quiet_places_of_tones() -> None:
     assert np.abs(found - expected).max() < 2e-3
 
 
+def test_silence_with_noise() -> None:
+    """Of silence Cohere's features are the noise that was added, hardly above what float32 holds: ours are nearer."""
+    ours, theirs = pair("CohereAsrFeatureExtractor", {})
+    count, hop = 7600, theirs.hop_length
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(count)).double() * theirs.dither
+    sharp = torch.cat([noise[:1], noise[1:] - theirs.preemphasis * noise[:-1]])
+    window = torch.hann_window(theirs.win_length, periodic=False, dtype=torch.float64)
+    sizes = (theirs.n_fft, hop, theirs.win_length)
+    power = torch.stft(sharp, *sizes, window=window, pad_mode="constant", return_complex=True).abs() ** 2
+    log = torch.log(theirs.mel_filters.double() @ power + 2.0**-24).T[: count // hop]
+    exact = ((log - log.mean(0)) / (log.std(0) + 1e-5)).numpy()
+    keywords: dict[str, Any] = dict(sampling_rate=16000, return_tensors="np")
+    found, expected = (e(np.zeros(count, "f4"), **keywords)["input_features"][0][: len(exact)] for e in (ours, theirs))
+    assert np.abs(found - exact).max() <= np.abs(expected - exact).max()
+    assert np.abs(found - exact).max() < 0.2
+
+
+@pytest.mark.parametrize("count", [16, 17, 48, 5000])
+def test_noise_is_pytorch_s(count: int) -> None:
+    from autoload.audio.random import torch_normal
+
+    for seed in (0, count, 2**33 + 5):
+        expected = torch.randn(count, generator=torch.Generator().manual_seed(seed)).numpy()
+        assert np.abs(torch_normal(count, seed) - expected).max() < 1e-6
+
+
 def reference_in_double(sound: np.ndarray, extractor: Any) -> np.ndarray:
     window = torch.hann_window(extractor.n_fft, dtype=torch.float64)
     spectrum = torch.stft(
