@@ -28,7 +28,8 @@ def torch_normal(count: int, seed: int) -> NDArray[Any]:
 
 
 def _uniform(bits: np.random.MT19937, count: int) -> NDArray[Any]:
-    return (bits.random_raw(count) & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
+    low = bits.random_raw(count).astype(np.uint32) & np.uint32(0xFFFFFF)
+    return low.view(np.int32).astype(np.float32) * np.float32(2.0**-24)
 
 
 def _normal(uniform: NDArray[Any]) -> NDArray[Any]:
