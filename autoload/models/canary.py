@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autoload.keys import Rename
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
+from autoload.layers.cache import EncoderDecoderCache
 from autoload.model import Variant
 from autoload.models import seq2seq, speech
 from autoload.models.gpt_decoder import GroupedAttention
@@ -112,7 +113,9 @@ class Decoder(seq2seq.Decoder):
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
             position_ids = torch.arange(x.shape[1], device=x.device) + past
         x = self.embedding_layernorm(x + self.pos_emb(position_ids).to(x.dtype))
-        if self.proj is not None and encoder_hidden_states is not None:
+        # Keys and values of the sound are made in the first step.
+        seen = isinstance(past_key_values, EncoderDecoderCache) and past_key_values.is_updated.get(0)
+        if self.proj is not None and encoder_hidden_states is not None and not seen:
             encoder_hidden_states = self.proj(encoder_hidden_states)
         return super().forward(
             *(None, attention_mask, encoder_hidden_states, encoder_attention_mask, past_key_values, x, use_cache),
