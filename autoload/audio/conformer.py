@@ -11,7 +11,7 @@ from autoload.audio.batch import BatchFeature
 from autoload.audio.extractor import Array, SequenceFeatureExtractor
 from autoload.audio.random import BLOCK, torch_normal
 from autoload.audio.spectrum import floored, mel_filter_bank, mel_spectrogram, padded, window_function
-from autoload.audio.whisper import ParakeetFeatureExtractor, inside
+from autoload.audio.whisper import ParakeetFeatureExtractor
 from autoload.errors import AudioError, ConfigError
 
 
@@ -237,11 +237,11 @@ class CohereAsrFeatureExtractor(ParakeetFeatureExtractor):
         windows = wave[: count * size].reshape(count, size)
         return int(np.sqrt((windows * windows).mean(1)).argmin()) * size
 
-    def prepared(self, wave: Array, length: int) -> Array:
+    def emphasised(self, wave: Array, length: int) -> Array:
         if self.dither > 0 and (count := min(length, len(wave))) >= BLOCK:  # what is shorter gives no frame
             wave = wave.copy()
             wave[:count] += np.float32(self.dither) * torch_normal(count, seed=count)
-        return super().prepared(wave, length)
+        return super().emphasised(wave, length)
 
 
 def one_length(extractor: SequenceFeatureExtractor, waves: Any) -> None:
@@ -249,6 +249,12 @@ def one_length(extractor: SequenceFeatureExtractor, waves: Any) -> None:
     if len({len(wave) for wave in waves}) > 1:
         text = f"{type(extractor).__name__}: sounds of several lengths make no batch; pass padding='longest'."
         raise AudioError(text, field="padding")
+
+
+def inside(window: Array, length: int) -> Array:
+    """A window in the middle of a longer frame."""
+    margin = (length - len(window)) // 2
+    return np.pad(window, (margin, length - len(window) - margin))
 
 
 def slopes(x: Array, width: int) -> Array:
