@@ -93,7 +93,8 @@ class ConfigSpec:
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
     to its class where it is no type, or to what fills in the file's fields; those in `optional` may be null, for none.
     A type with `rope_parameters` among its defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is
-    their default base (one per kind of layer where the type always has several), `partial_rotary_factor` the default part of a head that turns.
+    their default base (one per kind of layer where the type always has several), `partial_rotary_factor` the default
+    part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
