@@ -185,6 +185,7 @@ from autoload.models import splinter as _models_splinter
 from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
+from autoload.models import t5gemma2 as _models_t5gemma2
 from autoload.models import tapas as _models_tapas
 from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
@@ -6280,6 +6281,33 @@ class T5GemmaConfig(PreTrainedConfig):
     pad_token_id: Any
     eos_token_id: Any
 
+class T5Gemma2Config(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    attention_dropout: float
+    classifier_dropout_rate: float
+    initializer_range: float
+    image_token_index: int
+    eoi_token_index: Any
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: Any
+
+class T5Gemma2EncoderConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    mm_tokens_per_image: int
+    boi_token_index: int
+    eoi_token_index: int
+    image_token_index: int
+    initializer_range: float
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: int
+    boi_token_id: int
+
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -9348,6 +9376,21 @@ class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification)
 
 class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
     config: T5GemmaConfig
+
+class T5Gemma2Model(_Loads, _models_t5gemma2.Model):
+    config: T5Gemma2Config
+
+class T5Gemma2ForConditionalGeneration(_Loads, _models_t5gemma2.LM):
+    config: T5Gemma2Config
+
+class T5Gemma2ForSequenceClassification(_Loads, _models_t5gemma2.SequenceClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2ForTokenClassification(_Loads, _models_t5gemma2.TokenClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2Encoder(_Loads, _models_t5gemma2.Encoder):
+    config: T5Gemma2EncoderConfig
 
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig

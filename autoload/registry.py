@@ -43,6 +43,10 @@ SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
 T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
+T5GEMMA2 = (
+    SEQ2SEQ + " SequenceClassification TokenClassification PreTraining=Seq2SeqLM"
+    " ImageTextToText=Seq2SeqLM MultimodalLM=Seq2SeqLM"
+)
 SPEECH = "Model CTC AudioClassification"
 SPEECH_FX = SPEECH + " AudioFrameClassification AudioXVector"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
@@ -262,6 +266,8 @@ MODELS: dict[str, Row] = {
     "switch_transformers": Row("switch_transformers", "SwitchTransformers", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
     "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
+    "t5gemma2": Row("t5gemma2", "T5Gemma2", T5GEMMA2),
+    "t5gemma2_encoder": Row("t5gemma2", "T5Gemma2Encoder", "Model"),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "tvp": Row("tvp", "Tvp", "Model"),
@@ -329,6 +335,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("pop2piano", "SpeechSeq2Seq"): "Pop2PianoForConditionalGeneration",
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("speech_to_text", "SpeechSeq2Seq"): "Speech2TextForConditionalGeneration",
+    ("t5gemma2_encoder", "Model"): "T5Gemma2Encoder",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
