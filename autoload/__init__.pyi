@@ -179,6 +179,7 @@ from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
+from autoload.models import sew_d as _models_sew_d
 from autoload.models import speech as _models_speech
 from autoload.models import speech_to_text as _models_speech_to_text
 from autoload.models import splinter as _models_splinter
@@ -6006,6 +6007,51 @@ class SEWConfig(PreTrainedConfig):
     eos_token_id: int
     squeeze_factor: int
 
+class SEWDConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
+    max_position_embeddings: int
+    position_buckets: int
+    share_att_key: bool
+    relative_attention: bool
+    pos_att_type: Any
+    norm_rel_ebd: str
+    feature_layer_norm_eps: float
+
 class SiglipVisionConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -9256,6 +9302,15 @@ class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
 
 class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
     config: SEWConfig
+
+class SEWDModel(_Loads, _models_sew_d.Model):
+    config: SEWDConfig
+
+class SEWDForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWDConfig
+
+class SEWDForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWDConfig
 
 class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
     config: SiglipVisionConfig

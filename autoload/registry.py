@@ -255,6 +255,7 @@ MODELS: dict[str, Row] = {
     "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
     "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
     "sew": Row("wav2vec2_kin", "SEW", SPEECH),
+    "sew-d": Row("sew_d", "SEWD", SPEECH),
     "siglip_vision_model": Row("clip", "SiglipVision", "Model"),
     "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
     "solar_open": Row("moe_sigmoid", "SolarOpen", LM),

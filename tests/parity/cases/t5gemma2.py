@@ -55,8 +55,8 @@ def texts(ids: Tensor) -> dict[str, Tensor]:
 def pages(ids: Tensor) -> dict[str, Tensor]:
     """An image in the first text and one in the second, none in the third."""
     ids = ids.masked_fill(ids == IMAGE, 5)
-    ids[0, 1:5] = ids[1, 4:8] = IMAGE
-    ids[0, 5] = ids[1, 8] = END
+    start = ids.shape[1] // 3  # beyond the padding on either side
+    ids[0, 0], ids[0, 1:5], ids[1, start : start + 4] = END, IMAGE, IMAGE
     return {"input_ids": ids, "pixel_values": torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(9))}
 
 
