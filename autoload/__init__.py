@@ -31,6 +31,7 @@ _HOME: dict[str, str] = {
         (
             "AutoProcessor",
             "ClapProcessor",
+            "MoonshineStreamingProcessor",
             "ProcessorMixin",
             "Speech2TextProcessor",
             "Wav2Vec2BertProcessor",

@@ -82,6 +82,7 @@ from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutp
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
 from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import MoonshineStreamingProcessor as MoonshineStreamingProcessor
 from autoload.processing import ProcessorMixin as ProcessorMixin
 from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
 from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
@@ -162,6 +163,7 @@ from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
+from autoload.models import moonshine_streaming as _models_moonshine_streaming
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
@@ -4715,6 +4717,28 @@ class MoonshineConfig(PreTrainedConfig):
     num_hidden_layers: int
     hidden_act: str
 
+class MoonshineStreamingConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    is_encoder_decoder: bool
+    encoder_config: Any
+    vocab_size: int
+    hidden_act: str
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    decoder_start_token_id: Any
+    pad_head_dim_to_multiple_of: Any
+    tie_word_embeddings: bool
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -8750,6 +8774,12 @@ class MoonshineModel(_Loads, _models_moonshine.Model):
 
 class MoonshineForConditionalGeneration(_Loads, _models_moonshine.LM):
     config: MoonshineConfig
+
+class MoonshineStreamingModel(_Loads, _models_moonshine_streaming.Model):
+    config: MoonshineStreamingConfig
+
+class MoonshineStreamingForConditionalGeneration(_Loads, _models_moonshine.LM):
+    config: MoonshineStreamingConfig
 
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig

@@ -563,6 +563,13 @@ class ParakeetEncoderModelOutput(BaseModelOutputWithPooling):
 
 
 @dataclass
+class MoonshineStreamingEncoderModelOutput(BaseModelOutput):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
 class ParakeetCTCGenerateOutput(ModelOutput):
     """The likeliest character of each frame: `sequences` (batch, frames), padding where there is no frame."""
 

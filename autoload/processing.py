@@ -168,6 +168,13 @@ class Wav2Vec2BertProcessor(ProcessorMixin):
     """Of CTC models that read filter banks."""
 
 
+class MoonshineStreamingProcessor(ProcessorMixin):
+    """Of the streaming Moonshine, which reads whole frames."""
+
+    text_defaults = {"return_tensors": "pt"}
+    audio_defaults = {"pad_to_multiple_of": 80, "padding": True, "return_tensors": "pt"}
+
+
 class Speech2TextProcessor(ProcessorMixin):
     """Of Speech2Text."""
 
@@ -211,10 +218,18 @@ class ClapProcessor(ProcessorMixin):
 
 CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
-    for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
+    for cls in (
+        ClapProcessor,
+        MoonshineStreamingProcessor,
+        Speech2TextProcessor,
+        Wav2Vec2BertProcessor,
+        Wav2Vec2Processor,
+        WhisperProcessor,
+    )
 }
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "clap": "ClapProcessor",
+    "moonshine_streaming": "MoonshineStreamingProcessor",
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",
     "whisper": "WhisperProcessor",

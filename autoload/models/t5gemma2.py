@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from autoload.errors import ArgumentError, ConfigError
 from autoload.keys import Prefix
-from autoload.layers.attention import Context, Mask, attend, decoder_mask
+from autoload.layers.attention import Context, Mask, attend, band, decoder_mask
 from autoload.layers.norms import ZeroCentredRMSNorm
-from autoload.layers.selection import additive, explicit
+from autoload.layers.selection import additive, explicit, narrowed
 from autoload.losses import classification_loss, token_loss
 from autoload.model import PreTrainedModel, Variant, finish
 from autoload.models import decoder_layer, gpt_decoder, seq2seq, seq2seq_heads, t5gemma
@@ -104,24 +104,10 @@ class TextEncoder(Side, t5gemma.Encoder):
         """By kind of layer; of a window of even size, one more token lies ahead than behind."""
         size = x.shape[1]
         full = decoder_mask(attention_mask, size, size, 0, 0, x.device, bidirectional=True)
-        masks, window = {"full_attention": full}, self.config.sliding_window
-        behind, ahead = (window + 1) // 2, window // 2 + 1
-        if size > min(behind, ahead):
-            place = torch.arange(size, device=x.device)
-            away = place[None, :] - place[:, None]  # (queries, keys)
-            near = ((away > -behind) & (away < ahead))[None, None]
-            masks["sliding_attention"] = Mask(_both(full, Mask(near), size, x))
-        else:
-            masks["sliding_attention"] = full
-        return masks
-
-
-def _both(a: Mask, b: Mask, size: int, x: Tensor) -> Tensor:
-    """What two masks allow; (batch or 1, 1, size, size)."""
-    first, second = (explicit(mask, size, size, x.device) for mask in (a, b))
-    if first.dtype == torch.bool:
-        return first & second
-    return first.masked_fill(~second, torch.finfo(first.dtype).min)
+        behind, ahead = (self.config.sliding_window + 1) // 2, self.config.sliding_window // 2 + 1
+        narrow = size > min(behind, ahead)
+        near = narrowed(explicit(full, size, size, x.device), band(size, behind, ahead, x.device)) if narrow else None
+        return {"full_attention": full, "sliding_attention": full if near is None else Mask(near)}
 
 
 class Projector(nn.Module):
