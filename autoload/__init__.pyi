@@ -106,6 +106,7 @@ from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
+from autoload.models import clap as _models_clap
 from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -1235,6 +1236,14 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class ClapConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    text_config: Any
+    audio_config: Any
+    logit_scale_init_value: float
 
 class CLIPVisionConfig(PreTrainedConfig):
     hidden_size: int
@@ -7550,6 +7559,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
+
+class ClapModel(_Loads, _models_clap.Model):
+    config: ClapConfig
 
 class CLIPVisionModel(_Loads, _models_clip.ClipTower):
     config: CLIPVisionConfig

@@ -76,6 +76,7 @@ MODELS: dict[str, Row] = {
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
     "canine": Row("canine", "Canine", "Model SequenceClassification TokenClassification QuestionAnswering MultipleChoice"),
+    "clap": Row("clap", "Clap", "Model"),
     "clip_vision_model": Row("clip", "CLIPVision", "Model"),
     "codegen": Row("gpt_rotary", "CodeGen", LM),
     "cohere": Row("decoder", "Cohere", LM),
