@@ -1173,6 +1173,38 @@ class BridgeTowerConfig(PreTrainedConfig):
     text_config: Any
     vision_config: Any
 
+class BridgeTowerTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    initializer_factor: int
+
+class BridgeTowerVisionConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    hidden_size: int
+    num_hidden_layers: int
+    num_channels: int
+    patch_size: int
+    image_size: int
+    stop_gradient: bool
+    share_layernorm: bool
+    remove_last_layer: bool
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1244,6 +1276,54 @@ class ClapConfig(PreTrainedConfig):
     text_config: Any
     audio_config: Any
     logit_scale_init_value: float
+
+class ClapTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+
+class ClapAudioConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    window_size: int
+    num_mel_bins: int
+    spec_size: int
+    hidden_act: str
+    patch_size: int
+    patch_stride: Any
+    num_classes: int
+    hidden_size: int
+    depths: Any
+    num_attention_heads: Any
+    enable_fusion: bool
+    hidden_dropout_prob: float
+    fusion_type: Any
+    patch_embed_input_channels: int
+    flatten_patch_embeds: bool
+    patch_embeds_hidden_size: int
+    enable_patch_layer_norm: bool
+    drop_path_rate: float
+    attention_probs_dropout_prob: float
+    qkv_bias: bool
+    mlp_ratio: float
+    aff_block_r: int
+    num_hidden_layers: int
+    layer_norm_eps: float
 
 class CLIPVisionConfig(PreTrainedConfig):
     hidden_size: int
@@ -4748,6 +4828,21 @@ class MoonshineStreamingConfig(PreTrainedConfig):
     pad_head_dim_to_multiple_of: Any
     tie_word_embeddings: bool
 
+class MoonshineStreamingEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    hidden_act: str
+    num_key_value_heads: int
+    sample_rate: int
+    frame_ms: float
+    sliding_windows: Any
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5515,6 +5610,51 @@ class Pix2StructConfig(PreTrainedConfig):
     is_vqa: bool
     tie_word_embeddings: bool
     is_encoder_decoder: bool
+
+class Pix2StructTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    dense_act_fn: str
+    decoder_start_token_id: int
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    num_attention_heads: int
+    num_hidden_layers: int
+    d_model: int
+
+class Pix2StructVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    patch_embed_hidden_size: int
+    d_ff: int
+    d_kv: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    dense_act_fn: str
+    layer_norm_eps: float
+    dropout_rate: float
+    attention_dropout: float
+    initializer_range: float
+    initializer_factor: float
+    seq_len: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    num_heads: int
+    d_model: int
+    layer_norm_epsilon: float
 
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
@@ -6360,6 +6500,33 @@ class T5GemmaConfig(PreTrainedConfig):
     pad_token_id: Any
     eos_token_id: Any
 
+class T5GemmaModuleConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    attn_logit_softcapping: float
+    is_decoder: bool
+
 class T5Gemma2Config(PreTrainedConfig):
     encoder: Any
     decoder: Any
@@ -6374,6 +6541,32 @@ class T5Gemma2Config(PreTrainedConfig):
     image_token_id: int
     eoi_token_id: Any
 
+class T5Gemma2DecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
+
 class T5Gemma2EncoderConfig(PreTrainedConfig):
     text_config: Any
     vision_config: Any
@@ -6386,6 +6579,32 @@ class T5Gemma2EncoderConfig(PreTrainedConfig):
     image_token_id: int
     eoi_token_id: int
     boi_token_id: int
+
+class T5Gemma2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
 
 class TapasConfig(PreTrainedConfig):
     vocab_size: int

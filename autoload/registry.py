@@ -597,12 +597,25 @@ def find_name(name: str) -> Any:
     if name.endswith("Config"):
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
-        return None if model_type is None else _built_in_config(model_type)
+        return _part_config(name) if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
         for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
+
+
+def part_configs(model_type: str) -> list[type[PreTrainedConfig]]:
+    """Classes of configurations that stand in those of a type, and are no type of their own."""
+    parts = _built_in_config(model_type).spec.sub_configs.values()
+    return [cls for cls in parts if isinstance(cls, type) and cls.__module__ == "autoload"]
+
+
+def _part_config(name: str) -> type[PreTrainedConfig] | None:
+    """One of these by its name; how that begins says in which families to look."""
+    families = {row.family for row in MODELS.values() if name.startswith(row.config or row.prefix)}
+    parts = (cls for t, row in MODELS.items() if row.family in families for cls in part_configs(t))
+    return next((cls for cls in parts if cls.__name__ == name), None)
 
 
 def _owner(model_type: str) -> str:

@@ -69,9 +69,12 @@ class Patches(nn.Module):
         x = self.proj(images[:, :1])
         if is_longer is None:
             raise ArgumentError("forward: pass is_longer, which says what is to be fused.", name="is_longer")
-        longer = (is_longer.to(x.device).reshape(len(x), -1)[:, 0] == 1).nonzero()[:, 0]
-        if len(longer):
-            x = x.index_copy(0, longer, self.fusion_model(x[longer], self.pieces(images[longer, 1:], x.shape[-1])))
+        longer = is_longer.to(x.device).reshape(len(x), -1)[:, 0] == 1  # (batch,)
+        if torch.compiler.is_compiling():  # a graph cannot know how many there are
+            fused = self.fusion_model(x, self.pieces(images[:, 1:], x.shape[-1]))
+            x = torch.where(longer[:, None, None, None], fused, x)
+        elif len(rows := longer.nonzero()[:, 0]):
+            x = x.index_copy(0, rows, self.fusion_model(x[rows], self.pieces(images[rows, 1:], x.shape[-1])))
         return self.norm(x.flatten(2).transpose(1, 2))
 
     def pieces(self, images: Tensor, columns: int) -> Tensor:

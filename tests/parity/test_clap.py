@@ -66,6 +66,14 @@ def test_files_without_tables(tmp_path: Path) -> None:
     assert all(torch.equal(again.state_dict()[name], value) for name, value in ours.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_fuses_too(tmp_path: Path) -> None:
+    model, inputs = load_ours(WITH_PIECES, "Model", tmp_path), inputs_for(WITH_PIECES, "Model")
+    with torch.no_grad():
+        found = torch.compile(model, backend="eager", fullgraph=True)(**inputs).logits_per_audio
+        assert_close(found, model(**inputs).logits_per_audio, 1e-6, "scores")
+
+
 def test_blocks_are_left_out_in_training() -> None:
     config = autoload.AutoConfig.for_model("clap", **CLAP | {"audio_config": AUDIO | {"drop_path_rate": 0.9}})
     model: Any = autoload.AutoModel.from_config(config)
