@@ -86,6 +86,18 @@ def test_files_with_the_image_tower_in_a_box(tmp_path: Path) -> None:
     assert all(torch.equal(again.state_dict()[name], value) for name, value in ours.state_dict().items())
 
 
+def test_encoder_by_itself(models: tuple[Any, Any]) -> None:
+    """It knows the end of an image as it does inside the whole."""
+    inside = models[0].get_encoder()
+    alone = autoload.AutoModel.from_config(inside.config)
+    alone.load_state_dict(inside.state_dict())
+    inputs = {name: inputs_for(PAGES, TASK)[name] for name in ("input_ids", "pixel_values")}
+    assert (inputs["input_ids"] == inside.config.eoi_token_index).any()
+    with torch.no_grad():
+        expected = models[1].get_encoder()(**inputs).last_hidden_state
+        assert_close(alone.eval()(**inputs).last_hidden_state, expected, 1e-5, "states")
+
+
 @pytest.mark.parametrize("task", ["AutoModel", "AutoModelForSeq2SeqLM"])
 def test_resized(task: str, tmp_path: Path) -> None:
     model = getattr(autoload, task).from_config(autoload.AutoConfig.for_model("t5gemma2", **T5GEMMA2))
