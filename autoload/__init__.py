@@ -38,6 +38,7 @@ _HOME: dict[str, str] = {
             "ClapProcessor",
             "GraniteSpeech5Processor",
             "LasrProcessor",
+            "MoonshineStreamingProcessor",
             "ProcessorMixin",
             "Speech2TextProcessor",
             "Wav2Vec2BertProcessor",

@@ -88,6 +88,7 @@ from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
 from autoload.processing import GraniteSpeech5Processor as GraniteSpeech5Processor
 from autoload.processing import LasrProcessor as LasrProcessor
+from autoload.processing import MoonshineStreamingProcessor as MoonshineStreamingProcessor
 from autoload.processing import ProcessorMixin as ProcessorMixin
 from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
 from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
@@ -114,6 +115,7 @@ from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canary as _models_canary
 from autoload.models import canine as _models_canine
+from autoload.models import clap as _models_clap
 from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -176,6 +178,7 @@ from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
+from autoload.models import moonshine_streaming as _models_moonshine_streaming
 from autoload.models import mra as _models_mra
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
@@ -193,12 +196,14 @@ from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
+from autoload.models import sew_d as _models_sew_d
 from autoload.models import speech as _models_speech
 from autoload.models import speech_to_text as _models_speech_to_text
 from autoload.models import splinter as _models_splinter
 from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
+from autoload.models import t5gemma2 as _models_t5gemma2
 from autoload.models import tapas as _models_tapas
 from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
@@ -1182,6 +1187,38 @@ class BridgeTowerConfig(PreTrainedConfig):
     text_config: Any
     vision_config: Any
 
+class BridgeTowerTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    initializer_factor: int
+
+class BridgeTowerVisionConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    hidden_size: int
+    num_hidden_layers: int
+    num_channels: int
+    patch_size: int
+    image_size: int
+    stop_gradient: bool
+    share_layernorm: bool
+    remove_last_layer: bool
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1258,6 +1295,62 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class ClapConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    text_config: Any
+    audio_config: Any
+    logit_scale_init_value: float
+
+class ClapTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+
+class ClapAudioConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    window_size: int
+    num_mel_bins: int
+    spec_size: int
+    hidden_act: str
+    patch_size: int
+    patch_stride: Any
+    num_classes: int
+    hidden_size: int
+    depths: Any
+    num_attention_heads: Any
+    enable_fusion: bool
+    hidden_dropout_prob: float
+    fusion_type: Any
+    patch_embed_input_channels: int
+    flatten_patch_embeds: bool
+    patch_embeds_hidden_size: int
+    enable_patch_layer_norm: bool
+    drop_path_rate: float
+    attention_probs_dropout_prob: float
+    qkv_bias: bool
+    mlp_ratio: float
+    aff_block_r: int
+    num_hidden_layers: int
+    layer_norm_eps: float
 
 class CLIPVisionConfig(PreTrainedConfig):
     hidden_size: int
@@ -4878,6 +4971,43 @@ class MoonshineConfig(PreTrainedConfig):
     num_hidden_layers: int
     hidden_act: str
 
+class MoonshineStreamingConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    is_encoder_decoder: bool
+    encoder_config: Any
+    vocab_size: int
+    hidden_act: str
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    decoder_start_token_id: Any
+    pad_head_dim_to_multiple_of: Any
+    tie_word_embeddings: bool
+
+class MoonshineStreamingEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    hidden_act: str
+    num_key_value_heads: int
+    sample_rate: int
+    frame_ms: float
+    sliding_windows: Any
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5646,6 +5776,51 @@ class Pix2StructConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     is_encoder_decoder: bool
 
+class Pix2StructTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    dense_act_fn: str
+    decoder_start_token_id: int
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    num_attention_heads: int
+    num_hidden_layers: int
+    d_model: int
+
+class Pix2StructVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    patch_embed_hidden_size: int
+    d_ff: int
+    d_kv: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    dense_act_fn: str
+    layer_norm_eps: float
+    dropout_rate: float
+    attention_dropout: float
+    initializer_range: float
+    initializer_factor: float
+    seq_len: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    num_heads: int
+    d_model: int
+    layer_norm_epsilon: float
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -6170,6 +6345,51 @@ class SEWConfig(PreTrainedConfig):
     eos_token_id: int
     squeeze_factor: int
 
+class SEWDConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
+    max_position_embeddings: int
+    position_buckets: int
+    share_att_key: bool
+    relative_attention: bool
+    pos_att_type: Any
+    norm_rel_ebd: str
+    feature_layer_norm_eps: float
+
 class SiglipVisionConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -6444,6 +6664,112 @@ class T5GemmaConfig(PreTrainedConfig):
     bos_token_id: Any
     pad_token_id: Any
     eos_token_id: Any
+
+class T5GemmaModuleConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    attn_logit_softcapping: float
+    is_decoder: bool
+
+class T5Gemma2Config(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    attention_dropout: float
+    classifier_dropout_rate: float
+    initializer_range: float
+    image_token_index: int
+    eoi_token_index: Any
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: Any
+
+class T5Gemma2DecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
+
+class T5Gemma2EncoderConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    mm_tokens_per_image: int
+    boi_token_index: int
+    eoi_token_index: int
+    image_token_index: int
+    initializer_range: float
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: int
+    boi_token_id: int
+
+class T5Gemma2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
 
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
@@ -7623,6 +7949,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
+
+class ClapModel(_Loads, _models_clap.Model):
+    config: ClapConfig
 
 class CLIPVisionModel(_Loads, _models_clip.ClipTower):
     config: CLIPVisionConfig
@@ -8869,6 +9198,12 @@ class MoonshineModel(_Loads, _models_moonshine.Model):
 class MoonshineForConditionalGeneration(_Loads, _models_moonshine.LM):
     config: MoonshineConfig
 
+class MoonshineStreamingModel(_Loads, _models_moonshine_streaming.Model):
+    config: MoonshineStreamingConfig
+
+class MoonshineStreamingForConditionalGeneration(_Loads, _models_moonshine.LM):
+    config: MoonshineStreamingConfig
+
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig
 
@@ -9421,6 +9756,15 @@ class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
 class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
     config: SEWConfig
 
+class SEWDModel(_Loads, _models_sew_d.Model):
+    config: SEWDConfig
+
+class SEWDForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWDConfig
+
+class SEWDForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWDConfig
+
 class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
     config: SiglipVisionConfig
 
@@ -9540,6 +9884,21 @@ class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification)
 
 class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
     config: T5GemmaConfig
+
+class T5Gemma2Model(_Loads, _models_t5gemma2.Model):
+    config: T5Gemma2Config
+
+class T5Gemma2ForConditionalGeneration(_Loads, _models_t5gemma2.LM):
+    config: T5Gemma2Config
+
+class T5Gemma2ForSequenceClassification(_Loads, _models_t5gemma2.SequenceClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2ForTokenClassification(_Loads, _models_t5gemma2.TokenClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2Encoder(_Loads, _models_t5gemma2.Encoder):
+    config: T5Gemma2EncoderConfig
 
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig

@@ -425,7 +425,7 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
         if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
             raise ConfigError(key, names, "a list of names")
     for key, value in config.__dict__.items():
-        if isinstance(defaults.get(key), Mapping):  # one size for each part of the model
+        if isinstance(defaults.get(key), (Mapping, list)):  # one size for each part of the model
             continue
         if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)

@@ -443,7 +443,7 @@ def init_module(module: nn.Module, std: float) -> None:
 def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
     """A table of `count` rows; those beyond the old ones are their mean, or fresh."""
     table = copy.copy(old)  # its class may scale what it gives
-    table._parameters = {}
+    table._parameters = dict(old._parameters)  # it may have some beside the rows
     table.num_embeddings = count
     table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
     _resize_rows(table.weight, old.weight, mean, std)

@@ -577,6 +577,30 @@ class Gemma4AudioModelOutput(BaseModelOutputWithPooling):
 
 
 @dataclass
+class ClapOutput(ModelOutput):
+    """Scores of sounds and texts, (sounds, texts) and turned over; vectors of both, and what the towers gave."""
+
+    loss: Tensor | None = None
+    logits_per_audio: Tensor = ALWAYS
+    logits_per_text: Tensor = ALWAYS
+    text_embeds: Tensor = ALWAYS
+    audio_embeds: Tensor = ALWAYS
+    text_model_output: Any = None
+    audio_model_output: Any = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are set, in order; the towers' as tuples too."""
+        return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())
+
+
+@dataclass
+class MoonshineStreamingEncoderModelOutput(BaseModelOutput):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
 class ParakeetCTCGenerateOutput(ModelOutput):
     """The likeliest character of each frame: `sequences` (batch, frames), padding where there is no frame."""
 

@@ -189,6 +189,13 @@ class LasrProcessor(ProcessorMixin):
     )
 
 
+class MoonshineStreamingProcessor(ProcessorMixin):
+    """Of the streaming Moonshine, which reads whole frames."""
+
+    text_defaults = {"return_tensors": "pt"}
+    audio_defaults = {"pad_to_multiple_of": 80, "padding": True, "return_tensors": "pt"}
+
+
 class Speech2TextProcessor(ProcessorMixin):
     """Of Speech2Text."""
 
@@ -233,8 +240,8 @@ class ClapProcessor(ProcessorMixin):
 CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
     for cls in (
-        *(ClapProcessor, GraniteSpeech5Processor, LasrProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor),
-        *(Wav2Vec2Processor, WhisperProcessor),
+        *(ClapProcessor, GraniteSpeech5Processor, LasrProcessor, MoonshineStreamingProcessor, Speech2TextProcessor),
+        *(Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor),
     )
 }
 ELSEWHERE: dict[str, str] = dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts")
@@ -244,6 +251,7 @@ CLASS_OF_TYPE = {  # of models whose files do not name the class
     "cohere_asr": "CohereAsrProcessor",
     "granite_speech5_ctc": "GraniteSpeech5Processor",
     **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrProcessor"),
+    "moonshine_streaming": "MoonshineStreamingProcessor",
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",
     "whisper": "WhisperProcessor",

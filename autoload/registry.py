@@ -43,6 +43,10 @@ SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
 T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
+T5GEMMA2 = (
+    SEQ2SEQ + " SequenceClassification TokenClassification PreTraining=Seq2SeqLM"
+    " ImageTextToText=Seq2SeqLM MultimodalLM=Seq2SeqLM"
+)
 SPEECH = "Model CTC AudioClassification"
 SPEECH_FX = SPEECH + " AudioFrameClassification AudioXVector"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
@@ -73,6 +77,7 @@ MODELS: dict[str, Row] = {
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
     "canary": Row("canary", "Canary", "Model SpeechSeq2Seq"),
     "canine": Row("canine", "Canine", "Model SequenceClassification TokenClassification QuestionAnswering MultipleChoice"),
+    "clap": Row("clap", "Clap", "Model"),
     "clip_vision_model": Row("clip", "CLIPVision", "Model"),
     "codegen": Row("gpt_rotary", "CodeGen", LM),
     "cohere": Row("decoder", "Cohere", LM),
@@ -209,6 +214,7 @@ MODELS: dict[str, Row] = {
     "modernvbert": Row("modernvbert", "ModernVBert", ENCODER_MST),
     "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
     "moonshine": Row("moonshine", "Moonshine", "Model SpeechSeq2Seq"),
+    "moonshine_streaming": Row("moonshine_streaming", "MoonshineStreaming", "Model SpeechSeq2Seq"),
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
@@ -260,6 +266,7 @@ MODELS: dict[str, Row] = {
     "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
     "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
     "sew": Row("wav2vec2_kin", "SEW", SPEECH),
+    "sew-d": Row("sew_d", "SEWD", SPEECH),
     "siglip_vision_model": Row("clip", "SiglipVision", "Model"),
     "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
     "solar_open": Row("moe_sigmoid", "SolarOpen", LM),
@@ -271,6 +278,8 @@ MODELS: dict[str, Row] = {
     "switch_transformers": Row("switch_transformers", "SwitchTransformers", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
     "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
+    "t5gemma2": Row("t5gemma2", "T5Gemma2", T5GEMMA2),
+    "t5gemma2_encoder": Row("t5gemma2", "T5Gemma2Encoder", "Model"),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "tvp": Row("tvp", "Tvp", "Model"),
@@ -335,6 +344,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("moonshine", "SpeechSeq2Seq"): "MoonshineForConditionalGeneration",
+    ("moonshine_streaming", "SpeechSeq2Seq"): "MoonshineStreamingForConditionalGeneration",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("parakeet_encoder", "Model"): "ParakeetEncoder",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
@@ -342,6 +352,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("pop2piano", "SpeechSeq2Seq"): "Pop2PianoForConditionalGeneration",
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("speech_to_text", "SpeechSeq2Seq"): "Speech2TextForConditionalGeneration",
+    ("t5gemma2_encoder", "Model"): "T5Gemma2Encoder",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
@@ -599,12 +610,25 @@ def find_name(name: str) -> Any:
     if name.endswith("Config"):
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
-        return None if model_type is None else _built_in_config(model_type)
+        return _part_config(name) if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
         for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
+
+
+def part_configs(model_type: str) -> list[type[PreTrainedConfig]]:
+    """Classes of configurations that stand in those of a type, and are no type of their own."""
+    parts = _built_in_config(model_type).spec.sub_configs.values()
+    return [cls for cls in parts if isinstance(cls, type) and cls.__module__ == "autoload"]
+
+
+def _part_config(name: str) -> type[PreTrainedConfig] | None:
+    """One of these by its name; how that begins says in which families to look."""
+    families = {row.family for row in MODELS.values() if name.startswith(row.config or row.prefix)}
+    parts = (cls for t, row in MODELS.items() if row.family in families for cls in part_configs(t))
+    return next((cls for cls in parts if cls.__name__ == name), None)
 
 
 def _owner(model_type: str) -> str:

@@ -242,13 +242,14 @@ def test_saved_settings_are_kept(pair: tuple[Any, Any], tmp_path: Path) -> None:
     assert ours.generation_config.suppress_tokens == SETTINGS["suppress_tokens"]  # which no call has taken away
 
 
-@pytest.mark.parametrize("name", ["speech_to_text", "moonshine"])
+@pytest.mark.parametrize("name", ["speech_to_text", "moonshine", "moonshine_streaming"])
 def test_other_transcribers(name: str, tmp_path: Path) -> None:
     """Ragged sounds, greedily and by beams."""
-    from tests.parity.cases import moonshine, speech_to_text
+    from tests.parity.cases import moonshine, moonshine_streaming, speech_to_text
     from tests.parity.harness import load_ours, reference_model
 
-    case = {"speech_to_text": speech_to_text, "moonshine": moonshine}[name].CASES[0]
+    files = {"speech_to_text": speech_to_text, "moonshine": moonshine, "moonshine_streaming": moonshine_streaming}
+    case = files[name].CASES[0]
     ours, theirs = load_ours(case, "SpeechSeq2Seq", tmp_path), reference_model(case, "SpeechSeq2Seq")
     assert case.inputs is not None
     inputs = {key: value for key, value in case.inputs(torch.zeros(3, 1)).items() if value is not None}

@@ -211,6 +211,14 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
     assert error <= tolerance, f"{what}: relative difference {error:.2e}, allowed {tolerance:.0e}"
 
 
+def leaves(out: Mapping[str, Any]) -> dict[str, Any]:
+    """What an output holds, with what stands in outputs within it."""
+    found: dict[str, Any] = {}
+    for key, value in out.items():
+        found |= {f"{key}.{k}": v for k, v in leaves(value).items()} if hasattr(value, "to_tuple") else {key: value}
+    return found
+
+
 def load_ours(case: Case, task: str, directory: Path) -> Any:
     """The checkpoint of the reference's model, loaded here; nothing may be missing or left over."""
     reference_model(case, task).save_pretrained(directory)
