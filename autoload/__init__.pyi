@@ -1275,6 +1275,25 @@ class CanaryConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     decoder_start_token_id: int
 
+class CanaryDecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    attention_bias: bool
+    attention_dropout: float
+    head_dim: int
+    is_encoder_decoder: bool
+
 class CanineConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
