@@ -103,6 +103,7 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import blt as _models_blt
 from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canine as _models_canine
 from autoload.models import clip as _models_clip
@@ -1152,6 +1153,32 @@ class BloomConfig(PreTrainedConfig):
     slow_but_exact: bool
     num_hidden_layers: int
     num_attention_heads: int
+
+class BltConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    patch_in_forward: bool
+    patch_size: int
+    patching_mode: str
+    patching_threshold: float
+    patching_batch_size: int
+    max_patch_length: Any
+    local_attention_window_len: int
+    cross_attn_k: int
+    encoder_hash_byte_group_size: Any
+    encoder_hash_byte_group_vocab: int
+    encoder_hash_byte_group_nb_functions: int
+    patcher_config: Any
+    encoder_config: Any
+    decoder_config: Any
+    global_config: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    initializer_range: float
+    rope_parameters: Any
 
 class BridgeTowerConfig(PreTrainedConfig):
     initializer_factor: int
@@ -7407,6 +7434,12 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
+
+class BltModel(_Loads, _models_blt.Model):
+    config: BltConfig
+
+class BltForCausalLM(_Loads, _models_blt.CausalLM):
+    config: BltConfig
 
 class BridgeTowerModel(_Loads, _models_bridgetower.Model):
     config: BridgeTowerConfig

@@ -68,6 +68,7 @@ MODELS: dict[str, Row] = {
     "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),
     "blenderbot-small": Row("bart", "BlenderbotSmall", SEQ2SEQ_LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
+    "blt": Row("blt", "Blt", LM),
     "bridgetower": Row("bridgetower", "BridgeTower", "Model"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
