@@ -13,18 +13,18 @@ def stack(hidden_size: int, layers: int, **more: object) -> dict[str, object]:
 
 
 SMALL = dict(
-    vocab_size=20,
+    vocab_size=31,
     pad_token_id=0,
-    patching_threshold=2.2145,  # far from any entropy of the inputs: rounding must not move a patch
+    patching_threshold=2.8791,  # far from any entropy of the inputs: rounding must not move a patch
     num_hidden_layers=3,  # no field of the type; without it the reference cannot make its cache
     local_attention_window_len=5,
     cross_attn_k=3,
     encoder_hash_byte_group_size=[2, 3, 4],
     encoder_hash_byte_group_vocab=23,
     encoder_hash_byte_group_nb_functions=2,
-    patcher_config=stack(16, 2, vocab_size=20, sliding_window=4),
-    encoder_config=stack(32, 2, vocab_size=20, cross_attn_k=3, cross_attn_all_layers=True),
-    decoder_config=stack(32, 3, vocab_size=20, cross_attn_k=3, hidden_size_global=48),
+    patcher_config=stack(32, 2, vocab_size=31, sliding_window=4),
+    encoder_config=stack(32, 2, vocab_size=31, cross_attn_k=3, cross_attn_all_layers=True),
+    decoder_config=stack(32, 3, vocab_size=31, cross_attn_k=3, hidden_size_global=48),
     global_config=stack(48, 2, hidden_act="gelu"),
 )
 CASES = [
@@ -34,12 +34,12 @@ CASES = [
         SMALL
         | dict(
             max_patch_length=2,
-            patching_threshold=2.512,
-            patcher_config=stack(32, 2, vocab_size=20, sliding_window=4),
+            patching_threshold=2.8360,
+            patcher_config=stack(32, 2, vocab_size=31, sliding_window=4),
             local_attention_window_len=None,
-            encoder_config=stack(32, 2, vocab_size=20, cross_attn_k=3),
+            encoder_config=stack(32, 2, vocab_size=31, cross_attn_k=3),
             decoder_config=stack(
-                32, 2, vocab_size=20, cross_attn_k=3, cross_attn_all_layers=False, hidden_size_global=96
+                32, 2, vocab_size=31, cross_attn_k=3, cross_attn_all_layers=False, hidden_size_global=96
             ),
             global_config=stack(96, 2),
             tie_word_embeddings=True,
