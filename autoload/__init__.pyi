@@ -18,6 +18,7 @@ from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureEx
 from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
+from autoload.decision import DecisionConfig as DecisionConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
 from autoload.generation.generate import GenerationMixin as GenerationMixin
 from autoload.generation.guidance import ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor
@@ -134,6 +135,7 @@ from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import ibert as _models_ibert
+from autoload.models import jev as _models_jev
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
@@ -3716,6 +3718,14 @@ class JetMoeConfig(PreTrainedConfig):
     output_router_logits: bool
     aux_loss_coef: float
     head_dim: int
+
+class JevConfig(PreTrainedConfig):
+    hidden_size: int
+    num_verbalizers: int
+    offsets: Any
+    softcap: Any
+    text_config: Any
+    initializer_range: float
 
 class JinaEmbeddingsV3Config(PreTrainedConfig):
     vocab_size: int
@@ -8307,6 +8317,9 @@ class JetMoeForCausalLM(_Loads, _models_moe.CausalLM):
 
 class JetMoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: JetMoeConfig
+
+class JevForDecision(_Loads, _models_jev.Decision):
+    config: JevConfig
 
 class JinaEmbeddingsV3Model(_Loads, _models_nomic_bert.PooledModel):
     config: JinaEmbeddingsV3Config
