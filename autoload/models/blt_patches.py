@@ -57,6 +57,21 @@ def split_patches(lengths: Tensor, longest: int) -> Tensor:
     return parts.gather(1, order)[:, : int((parts > 0).sum(-1).max())]
 
 
+def patch_ends(doubt: Tensor, since: Tensor, longest: int | None) -> tuple[Tensor, Tensor]:
+    """Whether each byte is the last of its patch (batch, seq), and the new `since`.
+
+    Args:
+        doubt: (batch, seq), whether the patcher lets a patch begin after this byte.
+        since: (batch,), bytes before these since it last did.
+        longest: number of bytes after which a patch ends anyway.
+    """
+    begins = torch.arange(1, doubt.shape[1] + 1, device=doubt.device).where(doubt, -since[:, None])  # (batch, seq)
+    last = torch.cat([-since[:, None], begins], 1).cummax(1).values  # (batch, 1 + seq), where the patch began
+    length = torch.arange(1, doubt.shape[1] + 1, device=doubt.device) - last[:, :-1]
+    ends = doubt if longest is None else doubt | (length % longest == 0)
+    return ends, doubt.shape[1] - last[:, -1]
+
+
 def patch_ids_of(lengths: Tensor, length: int) -> Tensor:
     """Number of the patch that each byte belongs to; (batch, seq)."""
     starts = F.pad(lengths.cumsum(-1)[:, :-1], (1, 0))  # (batch, patches)
@@ -65,9 +80,10 @@ def patch_ids_of(lengths: Tensor, length: int) -> Tensor:
 
 
 def pooled(x: Tensor, patch_ids: Tensor, count: int) -> Tensor:
-    """The largest of each patch's values, 0 where a patch is empty; (batch, patches, dim)."""
+    """The largest of each patch's values, 0 where a patch is empty; (batch, patches, dim). Bytes of others have `count`."""
     index = patch_ids[..., None].expand_as(x)
-    return x.new_zeros(x.shape[0], count, x.shape[2]).scatter_reduce(1, index, x, "amax", include_self=False)
+    made = x.new_zeros(x.shape[0], count + 1, x.shape[2]).scatter_reduce(1, index, x, "amax", include_self=False)
+    return made[:, :count]
 
 
 def same_patch(queries: Tensor, keys: Tensor, dtype: torch.dtype) -> Mask:
