@@ -167,6 +167,33 @@ def test_embeddings_as_prompt(count: int) -> None:
     assert a.tolist() == ours.generate(ids, **kwargs)[:, ids.shape[1] :].tolist()
 
 
+EMBEDDED: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "no cache": dict(use_cache=False),
+    "static": dict(cache_implementation="static"),
+    "sampled": dict(do_sample=True, num_return_sequences=2, top_k=0),
+    "beams": BEAMS,
+    "lengths": dict(max_new_tokens=None, max_length=18, min_length=15, eos_token_id=ENDS),
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("settings", EMBEDDED)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_padded_embeddings_as_prompt(name: str, settings: str, beside: bool) -> None:
+    """With padding, alone or beside their tokens."""
+    given = prompts(lively(name), padded=True)
+    results = []
+    for model in pair(lively(name)):
+        torch.manual_seed(0)
+        ids = given["input_ids"]
+        inputs = given if beside else {"attention_mask": given["attention_mask"]}
+        embeds = model.get_input_embeddings()(ids).detach()
+        results.append(model.generate(inputs_embeds=embeds, **inputs, **({"max_new_tokens": 6} | EMBEDDED[settings])))
+    assert results[0].tolist() == results[1].tolist()
+    assert results[0].shape[1] > (12 if beside else 1)
+
+
 def test_no_prompt() -> None:
     ours, theirs = pair(by_name("gpt2"))
     assert ours.generate(max_new_tokens=5).tolist() == theirs.generate(max_new_tokens=5).tolist()
