@@ -175,7 +175,7 @@ FIELDS: dict[str, Check] = {
     "assistant_confidence_threshold": _between(0, 1),
     "prompt_lookup_num_tokens": POSITIVE,
     "max_matching_ngram_size": POSITIVE,
-    "assistant_early_exit": ANY,
+    "assistant_early_exit": POSITIVE,
     "assistant_lookbehind": POSITIVE,
     "target_lookbehind": POSITIVE,
     "assistant_ensemble_weight": _between(0, 1, open_low=True, open_high=True),
@@ -200,7 +200,6 @@ FIELDS: dict[str, Check] = {
 ABSENT: dict[str, tuple[Any, ...]] = {
     "use_mtp": (False,),
     "token_healing": (False,),
-    "assistant_early_exit": (),
     "speculation_type": (),
     "low_memory": (False,),
     "penalty_alpha": (0,),
