@@ -151,7 +151,7 @@ FIELDS: dict[str, Check] = {
     "suppress_tokens": TOKEN_LIST,
     "begin_suppress_tokens": TOKEN_LIST,
     "sequence_bias": ("an object of token sequences and their biases", _bias),
-    "token_healing": ANY,
+    "token_healing": BOOL,
     "guidance_scale": NUMBER,
     "watermarking_config": ("an object", lambda v: _require(hasattr(v, "construct_processor"), v)),
     # output
@@ -199,7 +199,6 @@ FIELDS: dict[str, Check] = {
 # Settings of ways of decoding that the reference's release refuses too, or leaves to code from the Hub; what they may be.
 ABSENT: dict[str, tuple[Any, ...]] = {
     "use_mtp": (False,),
-    "token_healing": (False,),
     "speculation_type": (),
     "low_memory": (False,),
     "penalty_alpha": (0,),
