@@ -25,12 +25,19 @@ _HOME: dict[str, str] = {
         "autoload.audio.kaldi",
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(("Gemma4AudioFeatureExtractor",), "autoload.audio.gemma4"),
+    **dict.fromkeys(
+        ("CohereAsrFeatureExtractor", "GraniteSpeech5FeatureExtractor", "LasrFeatureExtractor"),
+        "autoload.audio.conformer",
+    ),
     **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
     **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
     **dict.fromkeys(
         (
             "AutoProcessor",
             "ClapProcessor",
+            "GraniteSpeech5Processor",
+            "LasrProcessor",
             "ProcessorMixin",
             "Speech2TextProcessor",
             "Wav2Vec2BertProcessor",
@@ -39,6 +46,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.processing",
     ),
+    **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),

@@ -9,7 +9,11 @@ from typing_extensions import Self
 from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
 from autoload.audio.batch import BatchFeature as BatchFeature
 from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.conformer import CohereAsrFeatureExtractor as CohereAsrFeatureExtractor
+from autoload.audio.conformer import GraniteSpeech5FeatureExtractor as GraniteSpeech5FeatureExtractor
+from autoload.audio.conformer import LasrFeatureExtractor as LasrFeatureExtractor
 from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.gemma4 import Gemma4AudioFeatureExtractor as Gemma4AudioFeatureExtractor
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
@@ -83,6 +87,8 @@ from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutp
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
 from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import GraniteSpeech5Processor as GraniteSpeech5Processor
+from autoload.processing import LasrProcessor as LasrProcessor
 from autoload.processing import ProcessorMixin as ProcessorMixin
 from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
 from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
@@ -90,6 +96,8 @@ from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
 from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
+from autoload.speech_prompts import CanaryProcessor as CanaryProcessor
+from autoload.speech_prompts import CohereAsrProcessor as CohereAsrProcessor
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
@@ -106,6 +114,7 @@ from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import blt as _models_blt
 from autoload.models import bridgetower as _models_bridgetower
+from autoload.models import canary as _models_canary
 from autoload.models import canine as _models_canine
 from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
@@ -122,20 +131,25 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import embedding_gemma2 as _models_embedding_gemma2
 from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
 from autoload.models import fsmt as _models_fsmt
 from autoload.models import funnel as _models_funnel
+from autoload.models import gemma4_audio as _models_gemma4_audio
+from autoload.models import gemma4_vision as _models_gemma4_vision
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import granite_speech5 as _models_granite_speech5
 from autoload.models import ibert as _models_ibert
 from autoload.models import jev as _models_jev
+from autoload.models import lasr as _models_lasr
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
@@ -1240,6 +1254,19 @@ class CamembertConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class CanaryConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    encoder_config: Any
+    use_cache: bool
+    is_encoder_decoder: bool
+    initializer_range: float
+    decoder_config: Any
+    tie_word_embeddings: bool
+    decoder_start_token_id: int
+
 class CanineConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -1382,6 +1409,28 @@ class Cohere2MoeConfig(PreTrainedConfig):
     prefix_dense_intermediate_size: Any
     rms_norm_eps: Any
     sliding_window_pattern: int
+
+class CohereAsrConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    encoder_config: Any
+    use_cache: bool
+    is_encoder_decoder: bool
+    initializer_range: float
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    attention_bias: bool
+    attention_dropout: float
+    head_dim: Any
+    tie_word_embeddings: bool
+    decoder_start_token_id: Any
 
 class CohereCompassTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2067,6 +2116,19 @@ class ElectraConfig(PreTrainedConfig):
     summary_last_dropout: float
     embedding_size: int
 
+class EmbeddingGemma2Config(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    audio_config: Any
+    boi_token_id: int
+    eoi_token_id: int
+    image_token_id: int
+    video_token_id: int
+    boa_token_id: int
+    eoa_token_index: int
+    audio_token_id: int
+    initializer_range: float
+
 class EmbeddingGemma2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2626,6 +2688,25 @@ class Gemma4AssistantConfig(PreTrainedConfig):
     centroid_intermediate_top_k: int
     tie_word_embeddings: bool
 
+class Gemma4AudioConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    subsampling_conv_channels: Any
+    conv_kernel_size: int
+    residual_weight: float
+    attention_chunk_size: int
+    attention_context_left: int
+    attention_context_right: int
+    attention_logit_cap: float
+    attention_invalid_logits_value: float
+    use_clipped_linears: bool
+    rms_norm_eps: float
+    gradient_clipping: float
+    output_proj_dims: int
+    initializer_range: float
+
 class Gemma4TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2695,6 +2776,26 @@ class Gemma4UnifiedTextConfig(PreTrainedConfig):
     use_bidirectional_attention: str
     attention_k_eq_v: bool
     use_double_wide_mlp: bool
+
+class Gemma4VisionConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    hidden_activation: str
+    rms_norm_eps: float
+    max_position_embeddings: int
+    attention_bias: bool
+    attention_dropout: float
+    rope_parameters: Any
+    pooling_kernel_size: int
+    patch_size: int
+    position_embedding_size: int
+    use_clipped_linears: bool
+    standardize: bool
+    initializer_range: float
 
 class GlmConfig(PreTrainedConfig):
     vocab_size: int
@@ -3168,6 +3269,35 @@ class GraniteDoclingTextConfig(PreTrainedConfig):
     logits_scaling: float
     residual_multiplier: float
     attention_multiplier: float
+
+class GraniteSpeech5CTCConfig(PreTrainedConfig):
+    vocab_size: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    encoder_config: Any
+    pad_token_id: int
+    initializer_range: float
+    tie_word_embeddings: bool
+
+class GraniteSpeech5EncoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    num_mel_bins: int
+    head_dim: Any
+    hidden_act: str
+    max_position_embeddings: int
+    context_size: int
+    conv_kernel_size: int
+    conv_expansion_factor: int
+    subsample_layers: Any
+    attention_bias: bool
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
 
 class GraniteSWAConfig(PreTrainedConfig):
     vocab_size: int
@@ -3810,6 +3940,41 @@ class LagunaConfig(PreTrainedConfig):
     moe_routed_scaling_factor: float
     moe_apply_router_weight_on_input: bool
     moe_router_logit_softcapping: float
+
+class LasrCTCConfig(PreTrainedConfig):
+    vocab_size: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    encoder_config: Any
+    pad_token_id: int
+    initializer_range: float
+
+class LasrEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    hidden_act: str
+    attention_bias: bool
+    convolution_bias: bool
+    conv_kernel_size: int
+    subsampling_conv_channels: int
+    num_mel_bins: int
+    subsampling_conv_kernel_size: int
+    subsampling_conv_stride: int
+    dropout: float
+    dropout_positions: float
+    layerdrop: float
+    activation_dropout: float
+    attention_dropout: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    feed_forward_residual_weights: Any
+    conv_residual_weights: Any
+    batch_norm_momentum: float
+    rope_parameters: Any
 
 class LayoutLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -7481,6 +7646,12 @@ class CamembertForMultipleChoice(_Loads, _heads.MultipleChoice):
 class CamembertForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: CamembertConfig
 
+class CanaryModel(_Loads, _models_canary.Model):
+    config: CanaryConfig
+
+class CanaryForConditionalGeneration(_Loads, _models_canary.LM):
+    config: CanaryConfig
+
 class CanineModel(_Loads, _models_canine.PooledModel):
     config: CanineConfig
 
@@ -7522,6 +7693,12 @@ class Cohere2MoeModel(_Loads, _models_moe.Model):
 
 class Cohere2MoeForCausalLM(_Loads, _models_moe.CausalLM):
     config: Cohere2MoeConfig
+
+class CohereAsrModel(_Loads, _models_canary.Model):
+    config: CohereAsrConfig
+
+class CohereAsrForConditionalGeneration(_Loads, _models_canary.LM):
+    config: CohereAsrConfig
 
 class CohereCompassTextModel(_Loads, _models_decoder_mrope.CompassModel):
     config: CohereCompassTextConfig
@@ -7769,6 +7946,9 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
 
+class EmbeddingGemma2Model(_Loads, _models_embedding_gemma2.Model):
+    config: EmbeddingGemma2Config
+
 class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
     config: EmbeddingGemma2TextConfig
 
@@ -8012,6 +8192,9 @@ class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma4AssistantForCausalLM(_Loads, _models_decoder_drafts.DraftModel):
     config: Gemma4AssistantConfig
 
+class Gemma4AudioModel(_Loads, _models_gemma4_audio.Model):
+    config: Gemma4AudioConfig
+
 class Gemma4TextModel(_Loads, _models_decoder_gemma.Gemma4Model):
     config: Gemma4TextConfig
 
@@ -8026,6 +8209,9 @@ class Gemma4UnifiedTextModel(_Loads, _models_decoder_gemma.Gemma4Model):
 
 class Gemma4UnifiedForCausalLM(_Loads, _models_decoder_gemma.Gemma4CausalLM):
     config: Gemma4UnifiedTextConfig
+
+class Gemma4VisionModel(_Loads, _models_gemma4_vision.Model):
+    config: Gemma4VisionConfig
 
 class GlmModel(_Loads, _models_decoder.Model):
     config: GlmConfig
@@ -8176,6 +8362,9 @@ class GraniteForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
 
 class GraniteDoclingTextModel(_Loads, _models_decoder_mrope.Deepstack):
     config: GraniteDoclingTextConfig
+
+class GraniteSpeech5Encoder(_Loads, _models_granite_speech5.Model):
+    config: GraniteSpeech5EncoderConfig
 
 class GraniteSWAModel(_Loads, _models_decoder_windows.ThetaModel):
     config: GraniteSWAConfig
@@ -8347,6 +8536,9 @@ class LagunaModel(_Loads, _models_moe.Model):
 
 class LagunaForCausalLM(_Loads, _models_moe.CausalLM):
     config: LagunaConfig
+
+class LasrEncoder(_Loads, _models_lasr.Model):
+    config: LasrEncoderConfig
 
 class LayoutLMModel(_Loads, _models_bert.PooledModel):
     config: LayoutLMConfig
@@ -9730,6 +9922,12 @@ class YoutuModel(_Loads, _models_decoder.Model):
 
 class YoutuForCausalLM(_Loads, _models_decoder.CausalLM):
     config: YoutuConfig
+
+class GraniteSpeech5ForCTC(_Loads, _models_granite_speech5.CTC):
+    config: GraniteSpeech5CTCConfig
+
+class LasrForCTC(_Loads, _models_lasr.CTC):
+    config: LasrCTCConfig
 
 class ParakeetForCTC(_Loads, _models_parakeet.CTC):
     config: ParakeetCTCConfig

@@ -280,6 +280,13 @@ class ImageTextModelOutput(BaseModelOutput):
 
 
 @dataclass
+class ImageAudioTextModelOutput(ImageTextModelOutput):
+    """Hidden states of words, images and sounds together; `audio_hidden_states` (tokens of all sounds, dim)."""
+
+    audio_hidden_states: Tensor | None = None
+
+
+@dataclass
 class ImageTextMaskedLMOutput(MaskedLMOutput):
     """Hidden tokens beside images; `image_hidden_states` (tokens of all images, dim)."""
 
@@ -557,6 +564,13 @@ class UniSpeechSatForPreTrainingOutput(ModelOutput):
 
 @dataclass
 class ParakeetEncoderModelOutput(BaseModelOutputWithPooling):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
+class Gemma4AudioModelOutput(BaseModelOutputWithPooling):
     """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
 
     attention_mask: Tensor | None = None

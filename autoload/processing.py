@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -77,6 +78,11 @@ class ProcessorMixin:
         for_text = {k: v for k, v in {**common, **plain}.items() if k in known_text}
         audio_own, text_own = keywords.get("audio_kwargs") or {}, keywords.get("text_kwargs") or {}
         return {**self.audio_defaults, **for_audio, **audio_own}, {**self.text_defaults, **for_text, **text_own}
+
+    @property
+    def known_keywords(self) -> set[str]:
+        """Names of the keywords that a call hands on to one of the two."""
+        return {*GROUPS} | _keywords(self.feature_extractor) | _keywords(self.tokenizer)
 
     def pad(self, input_features: Any = None, labels: Any = None, **keywords: Any) -> Any:
         """Give examples one length, for collators: sounds by the feature extractor, ids by the tokenizer."""
@@ -168,6 +174,21 @@ class Wav2Vec2BertProcessor(ProcessorMixin):
     """Of CTC models that read filter banks."""
 
 
+class GraniteSpeech5Processor(ProcessorMixin):
+    """Of Granite Speech's CTC models."""
+
+
+class LasrProcessor(ProcessorMixin):
+    """Of LASR's CTC models. Unlike the reference's it keeps the mask of a sound that has a text: the loss needs it."""
+
+    text_defaults: ClassVar[Mapping[str, Any]] = dict(
+        padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt"
+    )
+    audio_defaults: ClassVar[Mapping[str, Any]] = dict(
+        padding="longest", return_attention_mask=True, return_tensors="pt"
+    )
+
+
 class Speech2TextProcessor(ProcessorMixin):
     """Of Speech2Text."""
 
@@ -211,10 +232,18 @@ class ClapProcessor(ProcessorMixin):
 
 CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
-    for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
+    for cls in (
+        *(ClapProcessor, GraniteSpeech5Processor, LasrProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor),
+        *(Wav2Vec2Processor, WhisperProcessor),
+    )
 }
+ELSEWHERE: dict[str, str] = dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts")
 CLASS_OF_TYPE = {  # of models whose files do not name the class
+    "canary": "CanaryProcessor",
     "clap": "ClapProcessor",
+    "cohere_asr": "CohereAsrProcessor",
+    "granite_speech5_ctc": "GraniteSpeech5Processor",
+    **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrProcessor"),
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",
     "whisper": "WhisperProcessor",
@@ -287,9 +316,11 @@ class AutoProcessor:
 def choose(files: Files, config: Any) -> Any:
     """What loads the processor of a repository: a processor's class, or AutoTokenizer or AutoFeatureExtractor."""
     name, own_code = _declared(files)
-    known = {**CLASSES, **{cls.__name__: cls for cls in _registered.values()}}
-    if name in known:
-        return known[name]
+    own = {cls.__name__: cls for cls in _registered.values()}
+    if name in own:
+        return own[name]
+    if name in CLASSES or name in ELSEWHERE:
+        return processor_class(name)
     fields = config if config is not None else _object(files, "config.json")
     model_type = fields.get("model_type") if isinstance(fields, dict) else getattr(fields, "model_type", None)
     for key, cls in _registered.items():
@@ -299,11 +330,16 @@ def choose(files: Files, config: Any) -> Any:
         if own_code:
             text = f"{files.where}: its processor is the class {name} of its own code, which never runs here."
             raise RemoteCodeRefused(text, where=files.where)
-        text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join(CLASSES)}."
+        text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join([*CLASSES, *ELSEWHERE])}."
         raise AudioError(f"{text} AutoTokenizer and AutoFeatureExtractor load its parts.", field="processor_class")
     if model_type in CLASS_OF_TYPE and any(files.find(name) is not None for name in TEXT_FILES):
-        return CLASSES[CLASS_OF_TYPE[model_type]]
+        return processor_class(CLASS_OF_TYPE[model_type])
     return _part_of(files)
+
+
+def processor_class(name: str) -> Any:
+    """The class of that name; its file is read when it is first asked for."""
+    return CLASSES[name] if name in CLASSES else getattr(importlib.import_module(ELSEWHERE[name]), name)
 
 
 def _part_of(files: Files) -> Any:

@@ -29,6 +29,7 @@ MAY: dict[str, str] = {
     "audio": "errors hub",
     "processing": "errors hub audio",
     "decision": "errors hub",
+    "speech_prompts": "errors audio processing",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",

@@ -13,6 +13,10 @@ from autoload.hub import Files
 CLASSES = {  # class -> file of this folder
     "ASTFeatureExtractor": "kaldi",
     "ClapFeatureExtractor": "clap",
+    "Gemma4AudioFeatureExtractor": "gemma4",
+    "CohereAsrFeatureExtractor": "conformer",
+    "GraniteSpeech5FeatureExtractor": "conformer",
+    "LasrFeatureExtractor": "conformer",
     "ParakeetFeatureExtractor": "whisper",
     "SeamlessM4TFeatureExtractor": "kaldi",
     "Speech2TextFeatureExtractor": "kaldi",
@@ -22,6 +26,10 @@ CLASSES = {  # class -> file of this folder
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "audio-spectrogram-transformer": "ASTFeatureExtractor",
     "clap": "ClapFeatureExtractor",
+    **dict.fromkeys(("embedding_gemma2", "gemma4"), "Gemma4AudioFeatureExtractor"),
+    "cohere_asr": "CohereAsrFeatureExtractor",
+    **dict.fromkeys(("granite_speech5_ctc", "granite_speech5_encoder"), "GraniteSpeech5FeatureExtractor"),
+    **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrFeatureExtractor"),
     **dict.fromkeys(
         ("parakeet_ctc", "parakeet_encoder", "parakeet_rnnt", "parakeet_tdt", "canary"), "ParakeetFeatureExtractor"
     ),

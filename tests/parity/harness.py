@@ -100,6 +100,8 @@ def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> 
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
+                if buffer.isinf().all():  # a limit that limits nothing
+                    buffer.copy_(buffer.sign() * (0.3 + torch.rand(buffer.shape, generator=generator)))
             elif (count := (tables or {}).get(name.rpartition(".")[2])) is not None:
                 mixed = torch.randperm(count, generator=generator)
                 drawn = torch.randint(0, count, buffer.shape, generator=generator)
