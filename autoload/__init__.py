@@ -59,6 +59,7 @@ _HOME: dict[str, str] = {
     **dict.fromkeys(
         ("Cache", "DynamicCache", "StaticCache", "QuantizedCache", "EncoderDecoderCache"), "autoload.layers.cache"
     ),
+    **dict.fromkeys(("DecisionConfig",), "autoload.decision"),
     **dict.fromkeys(("GenerationConfig",), "autoload.generation.configuration"),
     **dict.fromkeys(("CompileConfig",), "autoload.generation.watermarks"),
     **dict.fromkeys(("WatermarkingConfig", "SynthIDTextWatermarkingConfig"), "autoload.generation.watermarks"),

@@ -22,6 +22,7 @@ from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureEx
 from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
+from autoload.decision import DecisionConfig as DecisionConfig
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
 from autoload.generation.generate import GenerationMixin as GenerationMixin
 from autoload.generation.guidance import ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor
@@ -112,6 +113,7 @@ from autoload.models import bert_heads as _models_bert_heads
 from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
+from autoload.models import blt as _models_blt
 from autoload.models import bridgetower as _models_bridgetower
 from autoload.models import canary as _models_canary
 from autoload.models import canine as _models_canine
@@ -148,6 +150,7 @@ from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
 from autoload.models import granite_speech5 as _models_granite_speech5
 from autoload.models import ibert as _models_ibert
+from autoload.models import jev as _models_jev
 from autoload.models import lasr as _models_lasr
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv2 as _models_layoutlmv2
@@ -1171,6 +1174,32 @@ class BloomConfig(PreTrainedConfig):
     slow_but_exact: bool
     num_hidden_layers: int
     num_attention_heads: int
+
+class BltConfig(PreTrainedConfig):
+    vocab_size: int
+    max_position_embeddings: int
+    patch_in_forward: bool
+    patch_size: int
+    patching_mode: str
+    patching_threshold: float
+    patching_batch_size: int
+    max_patch_length: Any
+    local_attention_window_len: int
+    cross_attn_k: int
+    encoder_hash_byte_group_size: Any
+    encoder_hash_byte_group_vocab: int
+    encoder_hash_byte_group_nb_functions: int
+    patcher_config: Any
+    encoder_config: Any
+    decoder_config: Any
+    global_config: Any
+    tie_word_embeddings: bool
+    use_cache: bool
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+    initializer_range: float
+    rope_parameters: Any
 
 class BridgeTowerConfig(PreTrainedConfig):
     initializer_factor: int
@@ -3931,6 +3960,14 @@ class JetMoeConfig(PreTrainedConfig):
     output_router_logits: bool
     aux_loss_coef: float
     head_dim: int
+
+class JevConfig(PreTrainedConfig):
+    hidden_size: int
+    num_verbalizers: int
+    offsets: Any
+    softcap: Any
+    text_config: Any
+    initializer_range: float
 
 class JinaEmbeddingsV3Config(PreTrainedConfig):
     vocab_size: int
@@ -7918,6 +7955,12 @@ class BloomForTokenClassification(_Loads, _models_gpt_decoder.TokenClassificatio
 class BloomForQuestionAnswering(_Loads, _heads.DecoderQuestionAnswering):
     config: BloomConfig
 
+class BltModel(_Loads, _models_blt.Model):
+    config: BltConfig
+
+class BltForCausalLM(_Loads, _models_blt.CausalLM):
+    config: BltConfig
+
 class BridgeTowerModel(_Loads, _models_bridgetower.Model):
     config: BridgeTowerConfig
 
@@ -8811,6 +8854,9 @@ class JetMoeForCausalLM(_Loads, _models_moe.CausalLM):
 
 class JetMoeForSequenceClassification(_Loads, _heads.LastTokenClassification):
     config: JetMoeConfig
+
+class JevForDecision(_Loads, _models_jev.Decision):
+    config: JevConfig
 
 class JinaEmbeddingsV3Model(_Loads, _models_nomic_bert.PooledModel):
     config: JinaEmbeddingsV3Config

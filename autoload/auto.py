@@ -423,6 +423,8 @@ def load_model(
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)
+    if files is not None and hasattr(cls, "config_beside"):
+        config = cls.config_beside(config, files)
     if files is not None:
         _refuse_quantized(config, where)
     config.__dict__.update(_kernels(attn_implementation, experts_implementation))
@@ -436,6 +438,9 @@ def load_model(
     weights: Any = state_dict
     if files is not None:
         weights = find_weights(files, variant=variant, use_safetensors=use_safetensors, copy=copied)
+        for name in getattr(cls, "weights_beside", ()):
+            if (path := files.find(name)) is not None:
+                weights.add(path)
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
     model = skeleton.build_skeleton(cls, config, model_args, options)
@@ -487,7 +492,7 @@ def _configuration(
 ) -> tuple[Any, dict[str, Any]]:
     """The configuration of a model, and the keywords left for its constructor."""
     config_class = getattr(target, "config_class", None) if isinstance(target, type) else None
-    if config_class is not None and not getattr(config_class, "model_type", ""):
+    if not getattr(config_class, "model_type", "") or hasattr(target, "config_beside"):
         config_class = None
     if config is not None and hasattr(config, "to_dict"):
         config = copy.deepcopy(config)

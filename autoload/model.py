@@ -147,6 +147,10 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             **hub,
         )
 
+    def further_texts(self) -> dict[str, str]:
+        """Names and content of text files that belong to the saved model."""
+        return {}
+
     def push_to_hub(self, repo_id: str, **hub: Any) -> str:
         """Save and upload; returns the address of the commit."""
         import tempfile

@@ -72,6 +72,7 @@ MODELS: dict[str, Row] = {
     "blenderbot": Row("bart", "Blenderbot", SEQ2SEQ_LM),
     "blenderbot-small": Row("bart", "BlenderbotSmall", SEQ2SEQ_LM),
     "bloom": Row("gpt_alibi", "Bloom", LM_STQ + " PreTraining=CausalLM"),
+    "blt": Row("blt", "Blt", LM),
     "bridgetower": Row("bridgetower", "BridgeTower", "Model"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
@@ -176,6 +177,7 @@ MODELS: dict[str, Row] = {
     "iquestcoder": Row("decoder_gated", "Llama", LM, "IQuestCoder"),
     "jais2": Row("decoder_plain", "Jais2", LM),
     "jetmoe": Row("moe_wirings", "JetMoe", LM_S),
+    "jev": Row("jev", "Jev", "Decision"),
     "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
     "kolibri1": Row("moe_windows", "Kolibri1", LM),
     "laguna": Row("moe_attention", "Laguna", LM),
@@ -249,7 +251,7 @@ MODELS: dict[str, Row] = {
     "plbart": Row("bart", "PLBart", SEQ2SEQ_LM + " SequenceClassification"),
     "pop2piano": Row("pop2piano", "Pop2Piano", "SpeechSeq2Seq"),
     "prophetnet": Row("prophetnet", "ProphetNet", SEQ2SEQ_LM),
-    "qwen2": Row("decoder", "Qwen2", LM_STQ),
+    "qwen2": Row("decoder", "Qwen2", LM_STQ + " Decision"),
     "qwen2_5_vl_text": Row("decoder_mrope", "Qwen2_5_VLText", "Model"),
     "qwen2_moe": Row("moe", "Qwen2Moe", LM_STQ),
     "qwen2_vl_text": Row("decoder_mrope", "Qwen2VLText", "Model"),
@@ -365,6 +367,9 @@ IRREGULAR: dict[tuple[str, str], str] = {
 }
 # fmt: on
 
+# A type that has the class of another one for a task: a head that holds any model.
+LENT = {("qwen2", "Decision"): "jev"}
+
 # What a class name ends with, where it is not "For" and the task.
 SUFFIXES = {
     "AudioClassification": "ForSequenceClassification",
@@ -465,7 +470,7 @@ def classes_of(model_type: str) -> list[str]:
 
 def class_name(model_type: str, task: str) -> str:
     """Name of the class for a task, as in the reference: LlamaForCausalLM."""
-    prefix = MODELS[model_type].prefix
+    prefix = MODELS[LENT.get((model_type, task), model_type)].prefix
     return IRREGULAR.get((model_type, task)) or prefix + SUFFIXES.get(task, f"For{task}")
 
 
@@ -583,7 +588,7 @@ def _built_in(model_type: str, task: str) -> type:
     """Make the class of a type and task from its family's head and its variant, once."""
     with _lock:
         key = (model_type, task)
-        if key not in _classes and (owner := _owner(model_type)) != model_type:
+        if key not in _classes and (owner := LENT.get(key) or _owner(model_type)) != model_type:
             _classes[key] = _built_in(owner, task)
         if key not in _classes:
             family = importlib.import_module(f"autoload.models.{MODELS[model_type].family}")

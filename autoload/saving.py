@@ -115,6 +115,7 @@ def save_model(
         texts = {"config.json": model.config.to_json_string()}
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
+        texts |= model.further_texts()
         _clear_away(folder)
         _replace_all(folder, texts, state, _size(max_shard_size), variant)
     if spread:

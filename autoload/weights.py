@@ -34,16 +34,7 @@ class Weights:
         self._open: dict[Path, TensorFile | dict[str, Tensor]] = {}
         self.paths = list(paths)
         for path in self.paths:
-            entries = self._headers(path)
-            for name, entry in entries.items():
-                if weight_map is None or weight_map.get(name, path) == path:  # the map decides, where it names a tensor
-                    if name in self.entries:
-                        other = self.entries[name].file.name
-                        text = (
-                            f"{path}: the tensor {name!r} is in {other} too, expected one, or an index that names it."
-                        )
-                        raise CorruptCheckpoint(text, path=str(path))
-                    self.entries[name] = entry
+            self._take(path, weight_map or {})
         if weight_map is not None:
             for name, path in weight_map.items():
                 if name not in self.entries:
@@ -53,6 +44,21 @@ class Weights:
                         path=str(path),
                         remedy="Download both again (force_download=True), or save the model again.",
                     )
+
+    def add(self, path: Path) -> None:
+        """Take the tensors of a further file too."""
+        self._take(path, {})
+        self.paths.append(path)
+
+    def _take(self, path: Path, weight_map: Mapping[str, Path]) -> None:
+        for name, entry in self._headers(path).items():
+            if weight_map.get(name, path) != path:  # the map decides, where it names a tensor
+                continue
+            if name in self.entries:
+                other = self.entries[name].file.name
+                text = f"{path}: the tensor {name!r} is in {other} too, expected one, or an index that names it."
+                raise CorruptCheckpoint(text, path=str(path))
+            self.entries[name] = entry
 
     def _headers(self, path: Path) -> dict[str, Entry]:
         if path.suffix == ".safetensors":

@@ -28,6 +28,7 @@ MAY: dict[str, str] = {
     "text": "bridge errors hub",
     "audio": "errors hub",
     "processing": "errors hub audio",
+    "decision": "errors hub",
     "speech_prompts": "errors audio processing",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
@@ -37,7 +38,7 @@ MAY: dict[str, str] = {
     "generation": "errors config hub layers outputs torch",
     "model": "bridge signatures errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
-    "models": "errors config keys layers losses outputs generation model heads torch",
+    "models": "errors config decision keys layers losses outputs generation model heads torch",
     "saving": "errors config hub keys torch",
     "tensorfile": "errors hub torch",
     "weights": "errors hub tensorfile torch",
@@ -65,6 +66,7 @@ LATER: dict[str, str] = {
     "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",
+    "decision": "saving",
     "saving": "repository sharding",
     "model": "auto saving loading skeleton notebook",  # from_pretrained and save_pretrained
     "auto": "loading skeleton weights placement quantization generation torch",

@@ -137,6 +137,7 @@ class Draft:
             output_hidden_states=False,
             stop_strings=None,
             prompt_lookup_num_tokens=None,
+            assistant_early_exit=None,
         )
         if threshold is not None:
             self.settings.update(assistant_confidence_threshold=threshold)
@@ -233,6 +234,10 @@ def assisted(run: Run, input_ids: Tensor, assistant: Any, prompt: Tensor, tokeni
 
 def _source(run: Run, assistant: Any, prompt: Tensor, tokenizers: tuple[Any, Any]) -> Any:
     """Where proposals come from."""
+    if run.settings.assistant_early_exit is not None:
+        from autoload.generation.early_exit import first_layers
+
+        return Draft(run, first_layers(run.model, run.settings.assistant_early_exit), prompt)
     if assistant is None:
         return Lookup(run)
     if tokenizers[1] is not None:

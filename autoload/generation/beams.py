@@ -162,7 +162,8 @@ def _reorder(run: Run, rows: Tensor) -> None:
         return
     if own is not None:
         run.inputs.kwargs["past_key_values"] = own(run.cache, rows)
-    elif isinstance(run.cache, EncoderDecoderCache):  # what the encoder gave is the same for all beams of a text
+    elif run.model.config.is_encoder_decoder and isinstance(run.cache, EncoderDecoderCache):
+        # What the encoder gave is the same for all beams of a text.
         run.cache.self_attention_cache.reorder_cache(rows)
     else:
         run.cache.reorder_cache(rows)

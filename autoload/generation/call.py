@@ -82,6 +82,8 @@ def _start(
     """What the loop needs, the tokens it begins with, and the prompt as it was given."""
     encoder_decoder = model.config.is_encoder_decoder
     prompt, name = prepare.find_prompt(model, inputs, kwargs, settings.bos_token_id)
+    if settings.token_healing:
+        prompt = _heal(model, prompt, name, kwargs, call["tokenizer"])
     batch = prompt.shape[0]
     eos, pad, start = prepare.special_tokens(settings, encoder_decoder, prompt.device)
     for flag in ("output_attentions", "output_hidden_states"):
@@ -131,6 +133,17 @@ def _start(
         decode,
     )
     return run, input_ids, prompt
+
+
+def _heal(model: Any, prompt: Tensor, name: str, kwargs: dict[str, Any], tokenizer: Any) -> Tensor:
+    """The prompt with another last token; its mask comes into `kwargs`."""
+    if name != "input_ids" or model.config.is_encoder_decoder or kwargs.get("past_key_values") is not None:
+        text = "generate: token_healing takes input_ids alone, of a model without an encoder, and no cache."
+        raise ArgumentError(text, name="token_healing")
+    from autoload.generation.healing import healed
+
+    prompt, kwargs["attention_mask"] = healed(model, prompt, tokenizer)
+    return prompt
 
 
 def _mask_and_positions(

@@ -151,7 +151,7 @@ FIELDS: dict[str, Check] = {
     "suppress_tokens": TOKEN_LIST,
     "begin_suppress_tokens": TOKEN_LIST,
     "sequence_bias": ("an object of token sequences and their biases", _bias),
-    "token_healing": ANY,
+    "token_healing": BOOL,
     "guidance_scale": NUMBER,
     "watermarking_config": ("an object", lambda v: _require(hasattr(v, "construct_processor"), v)),
     # output
@@ -175,7 +175,7 @@ FIELDS: dict[str, Check] = {
     "assistant_confidence_threshold": _between(0, 1),
     "prompt_lookup_num_tokens": POSITIVE,
     "max_matching_ngram_size": POSITIVE,
-    "assistant_early_exit": ANY,
+    "assistant_early_exit": POSITIVE,
     "assistant_lookbehind": POSITIVE,
     "target_lookbehind": POSITIVE,
     "assistant_ensemble_weight": _between(0, 1, open_low=True, open_high=True),
@@ -199,8 +199,6 @@ FIELDS: dict[str, Check] = {
 # Settings of ways of decoding that the reference's release refuses too, or leaves to code from the Hub; what they may be.
 ABSENT: dict[str, tuple[Any, ...]] = {
     "use_mtp": (False,),
-    "token_healing": (False,),
-    "assistant_early_exit": (),
     "speculation_type": (),
     "low_memory": (False,),
     "penalty_alpha": (0,),

@@ -192,7 +192,8 @@ class GenerationConfig:
 
     def get_generation_mode(self, assistant_model: Any = None) -> GenerationMode:
         """How tokens are chosen under these settings."""
-        assisted = assistant_model is not None or self.__dict__["prompt_lookup_num_tokens"] is not None
+        own = ("prompt_lookup_num_tokens", "assistant_early_exit")
+        assisted = assistant_model is not None or any(self.__dict__[name] is not None for name in own)
         if (self.__dict__["num_beams"] or 1) > 1:
             if assisted:
                 raise GenerationError(

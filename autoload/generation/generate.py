@@ -54,7 +54,7 @@ class GenerationMixin:
             negative_prompt_attention_mask: mask of it.
             custom_generate: function in place of the decoding loop, called with (model, input_ids, logits_processor,
                 stopping_criteria, generation_config, and the model's inputs).
-            tokenizer: needed by `stop_strings`, and by an assistant with another vocabulary.
+            tokenizer: needed by `stop_strings`, `token_healing`, and by an assistant with another vocabulary.
             assistant_tokenizer: of an assistant with another vocabulary.
             kwargs: settings that replace the configuration's (`max_new_tokens=20`), and inputs of the model
                 (`attention_mask`, (batch, seq), 0 at padding).

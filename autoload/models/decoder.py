@@ -186,6 +186,7 @@ class Model(PreTrainedModel):
     ) -> dict[str, Mask]:
         """One mask for each kind of layer."""
         config, kinds = self.config, self.kinds
+        ahead = not getattr(config, "is_causal", True)  # what any file may say; a window then reaches one further
         masks = {}
         for kind in dict.fromkeys(kinds):
             if isinstance(attention_mask, dict):  # made by the caller, by kind
@@ -200,9 +201,9 @@ class Model(PreTrainedModel):
                 past,
                 start,
                 x.device,
-                window=(self.spec.window or config.sliding_window) if kind == "sliding_attention" else None,
+                window=(self.spec.window or config.sliding_window + ahead) if kind == "sliding_attention" else None,
                 chunk=config.attention_chunk_size if kind == "chunked_attention" else None,
-                bidirectional=self.spec.bidirectional,
+                bidirectional=self.spec.bidirectional or ahead,
                 position_ids=position_ids,
             )
         return masks

@@ -259,11 +259,22 @@ class Decoder(PreTrainedModel):
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         keys, start = cache.get_mask_sizes(x.shape[1], 0) if cache is not None else (x.shape[1], 0)
         packed = position_ids if self.packs else None
+        ahead = not getattr(config, "is_causal", True)  # what any file may say
         bias = self.make_bias(attention_mask, keys, positions, x)
 
         def mask(window: int | None = None) -> Mask:
             size = x.shape[1]
-            made = decoder_mask(attention_mask, size, keys, past, start, x.device, window=window, position_ids=packed)
+            made = decoder_mask(
+                attention_mask,
+                size,
+                keys,
+                past,
+                start,
+                x.device,
+                window=window,
+                bidirectional=ahead,
+                position_ids=packed,
+            )
             return made if bias is None else biased(made, bias, size)
 
         context = Context(

@@ -204,6 +204,24 @@ def test_a_conversation_goes_on(name: str) -> None:
         model.generate(more, max_new_tokens=6, past_key_values=kept)
 
 
+@pytest.mark.parametrize("kind", [None, "offloaded"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_conversation_is_taken_back(name: str, kind: str | None) -> None:
+    """A cache cut behind the prompt goes on with another text, as one that never saw the first."""
+    model, _ = pair(lively(name))
+    ids = prompts(lively(name))["input_ids"]
+    given = dict(max_new_tokens=6, eos_token_id=None)
+    first = model.generate(ids, **given, cache_implementation=kind, return_dict_in_generate=True)
+    cache = first.past_key_values
+    for other in (ids.flip(1)[:, :5], ids[:, 2:3]):
+        cache.crop(ids.shape[1])
+        assert cache.get_seq_length() == ids.shape[1]
+        text = torch.cat([ids, other], 1)
+        mask = torch.ones_like(text)
+        found = model.generate(text, **given, attention_mask=mask, past_key_values=cache)
+        assert found.tolist() == model.generate(text, **given, attention_mask=mask).tolist()
+
+
 def test_a_cache_of_another_library() -> None:
     import transformers
 

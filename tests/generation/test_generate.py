@@ -216,6 +216,34 @@ def test_a_draft_saves_passes(model: Any, ids: Tensor) -> None:
     assert len(passes) < 20
 
 
+@pytest.mark.parametrize("settings", [{}, dict(repetition_penalty=1.3), dict(eos_token_id=19)], ids=str)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral", "gemma2", "bloom", "mixtral"])
+def test_the_first_layers_are_a_draft(name: str, settings: dict[str, Any]) -> None:
+    """They run before the whole does, and change nothing: neither what is said nor the model."""
+    model, ids = pair(lively(name))[0], prompts(lively(name))["input_ids"][:1]
+    base, passes = model.base_model, []
+    layers = next(part for part in base.children() if isinstance(part, torch.nn.ModuleList))
+    plain = model.generate(ids, max_new_tokens=12, **settings)
+    hooks = [layer.register_forward_hook(lambda *_, i=i: passes.append(i)) for i, layer in enumerate(layers)]
+    helped = model.generate(ids, max_new_tokens=12, **settings, assistant_early_exit=1)
+    for hook in hooks:
+        hook.remove()
+    assert helped.tolist() == plain.tolist()
+    assert passes.count(0) > passes.count(1) == passes.count(len(layers) - 1) > 0
+    assert model.base_model is base and len(layers) == model.config.num_hidden_layers
+
+
+def test_what_has_no_first_layers(model: Any, ids: Tensor) -> None:
+    with pytest.raises(GenerationError, match="fewer than the model's 4 layers"):
+        model.generate(ids[:1], assistant_early_exit=4)
+    with pytest.raises(GenerationError, match="assistant_early_exit is 0"):
+        model.generate(ids[:1], assistant_early_exit=0)
+    with pytest.raises(ArgumentError, match="batch of 3"):
+        model.generate(ids, assistant_early_exit=1)
+    with pytest.raises(ArgumentError, match="not one stack"):
+        joined()[0].generate(ids[:1], assistant_early_exit=1)
+
+
 def test_records_with_a_draft(model: Any, ids: Tensor) -> None:
     wanted = dict(output_scores=True, output_logits=True, output_hidden_states=True, output_attentions=True)
     settings = dict(max_new_tokens=12, return_dict_in_generate=True, eos_token_id=None) | wanted

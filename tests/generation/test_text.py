@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import threading
+from dataclasses import replace
 from queue import Empty
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from autoload.errors import ArgumentError, GenerationError
 from autoload.generation.stop_strings import StopStringCriteria
 from autoload.generation.streamers import AsyncTextIteratorStreamer, BaseStreamer, TextIteratorStreamer, TextStreamer
-from tests.generation.models import by_name, pair
+from tests.generation.models import by_name, lively, pair
 
 TEXT = "the quick brown fox\njumps over the lazy dog. Größe: 3 µm, 東京に行く and 🙂 more.\n\nThe end <stop> here"
 
@@ -183,3 +185,57 @@ def test_own_streamer_gets_every_token() -> None:
         got.clear()
         out = ours.generate(ids()[:, :20], max_new_tokens=8, streamer=Mine(), **settings)
         assert sum(got, []) == out[0].tolist() and got[-1] == [] and got[0] == ids()[0, :20].tolist()
+
+
+@functools.cache
+def healers() -> tuple[Any, Any]:
+    """A pair of models over the small tokenizer's vocabulary."""
+    return pair(replace(lively("llama"), config={**lively("llama").config, "vocab_size": 330, "pad_token_id": 320}))
+
+
+def padding_tokenizer() -> Any:
+    made = copy.deepcopy(tokenizer())
+    made.padding_side = "left"
+    made.add_special_tokens({"pad_token": "<pad>", "bos_token": "<s>"})  # the reference fails without the latter
+    return made
+
+
+@pytest.mark.parametrize("text", ["the qu", "hello wo", "jumps ov", "o", "the endqu", "lazy dogj", "a\nt"])
+@pytest.mark.parametrize("settings", [{}, dict(num_beams=2), dict(do_sample=True, num_return_sequences=2)], ids=str)
+def test_healing(text: str, settings: dict[str, Any]) -> None:
+    """The last token is chosen anew, as in the reference; a longer one that begins like it may take its place.
+
+    Tokens that begin with a space are left out: the reference does not find them in the vocabulary.
+    """
+    tok, results = padding_tokenizer(), []
+    ids = tok([text, "hello world the"], return_tensors="pt", padding=True)
+    for model in healers():
+        torch.manual_seed(0)
+        results.append(model.generate(**ids, **settings, max_new_tokens=5, token_healing=True, tokenizer=tok))
+    last = ids["input_ids"].shape[1] - 1  # before it the reference may put the token that begins a text
+    assert results[0][:, last:].tolist() == results[1][:, last:].tolist()
+
+
+def test_healing_helps() -> None:
+    """The prompt's end is another one than was given, and begins as it did."""
+    tok, model = padding_tokenizer(), healers()[0]
+    changed = 0
+    for text in ("the quick bro", "hello w", "over the l", "the en", "th"):
+        ids = tok(text, return_tensors="pt").input_ids
+        out = model.generate(ids, max_new_tokens=1, token_healing=True, tokenizer=tok)
+        assert out[0, : ids.shape[1] - 1].tolist() == ids[0, :-1].tolist()
+        assert tok.decode(out[0, : ids.shape[1]]).startswith(text)
+        changed += int(out[0, ids.shape[1] - 1] != ids[0, -1])
+    assert changed
+
+
+def test_healing_asks_for_a_tokenizer() -> None:
+    tok, model = padding_tokenizer(), healers()[0]
+    ids = tok(["the", "fox"], return_tensors="pt", padding=True)
+    with pytest.raises(ArgumentError, match="token_healing needs the tokenizer"):
+        model.generate(**ids, token_healing=True)
+    tok.padding_side = "right"
+    with pytest.raises(ArgumentError, match="padding_side='left'"):
+        model.generate(**ids, token_healing=True, tokenizer=tok)
+    with pytest.raises(ArgumentError, match="input_ids alone"):
+        model.generate(inputs_embeds=torch.zeros(1, 3, 32), token_healing=True, tokenizer=tok)

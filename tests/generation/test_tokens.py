@@ -22,8 +22,9 @@ EVERYWHERE: dict[str, tuple[bool, dict[str, Any]]] = {  # name: padded prompts, 
     "sample": (True, dict(do_sample=True, top_k=20, top_p=0.9, temperature=0.8)),
 }
 
-# Every token sees those that follow it, so a step over a cache is another function; libraries may cut it differently.
-UNCACHED = {"gemma4_text-bidirectional"}
+# A step over a cache is another function: every token sees those that follow it, or the reference forgets the bytes
+# before it (test_blt.py compares tokens with and without a cache).
+UNCACHED = {"gemma4_text-bidirectional", "blt", "blt-short-patches", "blt-single-bytes"}
 # What of the reference fails, and where it computes something else on purpose or not.
 FAILS = {
     "big_bird-blocks": "reading in blocks, its decoder looks ahead",
@@ -164,6 +165,33 @@ def test_embeddings_as_prompt(count: int) -> None:
     b = theirs.generate(inputs_embeds=theirs.get_input_embeddings()(ids), **kwargs)
     assert a.tolist() == b.tolist()
     assert a.tolist() == ours.generate(ids, **kwargs)[:, ids.shape[1] :].tolist()
+
+
+EMBEDDED: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "no cache": dict(use_cache=False),
+    "static": dict(cache_implementation="static"),
+    "sampled": dict(do_sample=True, num_return_sequences=2, top_k=0),
+    "beams": BEAMS,
+    "lengths": dict(max_new_tokens=None, max_length=18, min_length=15, eos_token_id=ENDS),
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("settings", EMBEDDED)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_padded_embeddings_as_prompt(name: str, settings: str, beside: bool) -> None:
+    """With padding, alone or beside their tokens."""
+    given = prompts(lively(name), padded=True)
+    results = []
+    for model in pair(lively(name)):
+        torch.manual_seed(0)
+        ids = given["input_ids"]
+        inputs = given if beside else {"attention_mask": given["attention_mask"]}
+        embeds = model.get_input_embeddings()(ids).detach()
+        results.append(model.generate(inputs_embeds=embeds, **inputs, **({"max_new_tokens": 6} | EMBEDDED[settings])))
+    assert results[0].tolist() == results[1].tolist()
+    assert results[0].shape[1] > (12 if beside else 1)
 
 
 def test_no_prompt() -> None:

@@ -100,6 +100,20 @@ ON_PURPOSE = (
         "given states stay as they are",
         "test_moonshine_streaming.py",
     ),
+    (
+        "blt, a cache",
+        "cuts patches within the bytes of each call and forgets the bytes and patches before, so that a text goes on as "
+        "it would not without a cache; a published configuration has no `num_hidden_layers`, without which it makes no "
+        "cache",
+        "steps give the scores of the full pass, as the model was trained and as its authors' program decodes",
+        "test_blt.py",
+    ),
+    (
+        "blt, a cache and `max_patch_length`",
+        "the last byte of a row looks one patch too far back, or at a patch without bytes, if its own is full",
+        "looks where it looks once the text goes on; without a cache as the reference",
+        "test_blt.py",
+    ),
 )
 
 

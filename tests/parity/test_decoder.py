@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,21 @@ def test_rope_by_kind() -> None:
         "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
         "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
     }
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "gpt_neox", "mixtral"])
+def test_looking_ahead(name: str, tmp_path: Path) -> None:
+    """A file may say that every token sees those that follow it too, of any type."""
+    case = next(c for c in all_cases() if str(c) == name)
+    case = replace(case, config={**case.config, "is_causal": False})
+    ours, theirs = load_ours(case, "Model", tmp_path), reference_model(case, "Model")
+    inputs = inputs_for(case, "Model")
+    padded = torch.ones_like(inputs["input_ids"])
+    padded[0, :3] = padded[1, -2:] = 0
+    for attention_mask in (None, padded):
+        with torch.no_grad():
+            found, expected = (m(**inputs, attention_mask=attention_mask) for m in (ours, theirs))
+        seen = slice(None) if attention_mask is None else attention_mask == 1
+        assert_close(found[0][seen], expected[0][seen], case.tolerance, "states")
+    ours.config.is_causal = True
+    assert not torch.allclose(ours(**inputs)[0], found[0], atol=1e-3)
