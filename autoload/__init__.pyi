@@ -1201,6 +1201,76 @@ class BltConfig(PreTrainedConfig):
     initializer_range: float
     rope_parameters: Any
 
+class BltPatcherConfig(PreTrainedConfig):
+    num_attention_heads: int
+    num_key_value_heads: Any
+    rms_norm_eps: float
+    dropout: float
+    rope_parameters: Any
+    hidden_act: str
+    initializer_range: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+    intermediate_size: int
+    sliding_window: int
+
+class BltLocalEncoderConfig(PreTrainedConfig):
+    num_attention_heads: int
+    num_key_value_heads: Any
+    rms_norm_eps: float
+    dropout: float
+    rope_parameters: Any
+    hidden_act: str
+    initializer_range: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    cross_attn_k: int
+    hidden_size_global: int
+    hidden_size: int
+    max_position_embeddings: int
+    cross_attn_all_layers: bool
+    num_hidden_layers: int
+    intermediate_size: Any
+    sliding_window: Any
+
+class BltLocalDecoderConfig(PreTrainedConfig):
+    num_attention_heads: int
+    num_key_value_heads: Any
+    rms_norm_eps: float
+    dropout: float
+    rope_parameters: Any
+    hidden_act: str
+    initializer_range: float
+    tie_word_embeddings: bool
+    vocab_size: int
+    cross_attn_k: int
+    hidden_size_global: int
+    hidden_size: int
+    max_position_embeddings: int
+    cross_attn_all_layers: bool
+    num_hidden_layers: int
+    intermediate_size: int
+    pad_token_id: Any
+    bos_token_id: Any
+    eos_token_id: Any
+
+class BltGlobalTransformerConfig(PreTrainedConfig):
+    num_attention_heads: int
+    num_key_value_heads: Any
+    rms_norm_eps: float
+    dropout: float
+    rope_parameters: Any
+    hidden_act: str
+    initializer_range: float
+    tie_word_embeddings: bool
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+    intermediate_size: int
+
 class BridgeTowerConfig(PreTrainedConfig):
     initializer_factor: int
     layer_norm_eps: float
