@@ -15,6 +15,9 @@ def fill(config: PreTrainedConfig) -> None:
         config.num_key_value_heads = config.num_attention_heads
     if config.subsample_layers is None:
         config.subsample_layers = [0, 1]
+    layers = config.subsample_layers
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(i, int) for i in layers):
+        raise ConfigError("subsample_layers", layers, "a list of layer numbers")
     block, most = config.context_size, config.max_position_embeddings
     if not 0 < block <= most:
         raise ConfigError("context_size", block, f"a whole number from 1 to max_position_embeddings ({most})")

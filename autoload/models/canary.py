@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoload.errors import ArgumentError, ConfigError
 from autoload.keys import Rename
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
@@ -142,9 +143,11 @@ class Model(Transcriber, speech.Model):
     def make_sides(self, config: Any) -> None:
         from autoload import registry
 
-        spec = self.variant.spec(config)
+        spec, source = self.variant.spec(config), config.encoder_config.hidden_size
+        if not spec.projects and source != (size := spec.decoder.hidden_size):
+            raise ConfigError("decoder_config.hidden_size", size, f"that of encoder_config ({source})")
         self.encoder = registry.class_for(config.encoder_config, "Model")(config.encoder_config)
-        self.decoder = Decoder(spec.decoder, spec, config.encoder_config.hidden_size)
+        self.decoder = Decoder(spec.decoder, spec, source)
 
     def source_mask(self, source: Any, attention_mask: Tensor | None) -> Tensor | None:
         mask = getattr(source, "attention_mask", None)
@@ -160,6 +163,11 @@ class LM(Transcriber, speech.LM):
 
     def make_head(self, config: Any, table: Any) -> None:
         self.proj_out = nn.Linear(table.embedding_dim, table.num_embeddings)
+
+    def check_labels(self, labels: Tensor) -> None:
+        if labels.shape[1] > (most := self.get_decoder().config.max_position_embeddings):
+            text = f"forward: labels have {labels.shape[1]} tokens, expected at most max_position_embeddings ({most})."
+            raise ArgumentError(text, name="labels")
 
     @property
     def ties_weights(self) -> bool:

@@ -46,13 +46,21 @@ class Attention(GroupedAttention):
         super().__init__(config.hidden_size, heads, 0, kv_heads=heads, head_dim=head_dim(config), **options)
 
 
+class SameConv1d(nn.Conv1d):
+    """Makes as many frames as it is given, by an even kernel too."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        around = self.kernel_size[0] - 1
+        return super().forward(nn.functional.pad(input, (around // 2, around - around // 2)))
+
+
 class Convolution(parakeet.Convolution):
-    """With as many frames after it as before, for an even kernel too."""
+    """With a kernel that may be even."""
 
     def __init__(self, config: Any):
         super().__init__(config)
         size, kernel, bias = config.hidden_size, config.conv_kernel_size, config.convolution_bias
-        self.depthwise_conv = nn.Conv1d(size, size, kernel, padding="same", groups=size, bias=bias)
+        self.depthwise_conv = SameConv1d(size, size, kernel, groups=size, bias=bias)
         self.norm = BatchNorm1d(size, momentum=config.batch_norm_momentum)
 
 

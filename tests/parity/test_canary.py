@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import autoload
-from autoload.errors import ConfigError
+from autoload.errors import ArgumentError, ConfigError
 from tests.parity.cases.canary import CASES
 from tests.parity.harness import assert_close, inputs_for, load_ours, reference_model
 
@@ -62,16 +63,24 @@ def test_more_tokens(tmp_path: Path) -> None:
     ours = load_ours(CANARY, "SpeechSeq2Seq", tmp_path)
     ours.resize_token_embeddings(70)
     ours.save_pretrained(tmp_path / "again")
-    again = autoload.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "again")
+    again: Any = autoload.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "again")
     assert again.proj_out.weight is again.get_input_embeddings().weight and len(again.proj_out.bias) == 70
 
 
-def test_mistakes() -> None:
+def test_mistakes(tmp_path: Path) -> None:
+    ours = load_ours(COHERE, "SpeechSeq2Seq", tmp_path)
+    with pytest.raises(ArgumentError, match="31 tokens, expected at most max_position_embeddings"):
+        ours(torch.zeros(1, 62, 20), labels=torch.full((1, 31), 5))
+    with pytest.raises(ConfigError, match="decoder_config.hidden_size"):
+        small = {"hidden_size": 64, "num_hidden_layers": 1}
+        autoload.AutoModel.from_config(autoload.AutoConfig.for_model("canary", encoder_config=small))
     with pytest.raises(ConfigError, match="vocab_size"):
         autoload.AutoConfig.for_model("canary", vocab_size=20)
     with pytest.raises(ConfigError, match="num_attention_heads"):
         autoload.AutoConfig.for_model("cohere_asr", num_attention_heads=7)
     with pytest.raises(ConfigError, match="context_size"):
         autoload.AutoConfig.for_model("granite_speech5_encoder", context_size=0)
+    with pytest.raises(ConfigError, match="subsample_layers"):
+        autoload.AutoConfig.for_model("granite_speech5_encoder", subsample_layers=1)
     with pytest.raises(ConfigError, match="conv_residual_weights"):
         autoload.AutoConfig.for_model("lasr_encoder", conv_residual_weights=[1.0])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import autoload
 from tests.parity.cases import granite_speech5, lasr, parakeet
 from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
 
@@ -35,3 +37,16 @@ def test_loss_without_a_mask(case: Case, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = ours(sound, attention_mask=ones, labels=labels).loss
         assert_close(ours(sound, labels=labels).loss, expected, 1e-6, "loss")
+
+
+def test_half_precision_keeps_granite_s_norms(tmp_path: Path) -> None:
+    """Statistics of the convolutions' norms are read in fp32, and only these."""
+    reference_model(granite_speech5.CASES[0], "Model").save_pretrained(tmp_path)
+    ours: Any = autoload.AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    kept = {name for name, value in ours.state_dict().items() if value.dtype == torch.float32}
+    assert kept and all(".conv.norm." in name for name in kept)
+    assert ours.layers[0].conv.norm.weight.dtype == torch.float32
+
+
+def test_frames_of_lasr_s_vectors() -> None:
+    assert autoload.AutoConfig.for_model("lasr_ctc").inputs_to_logits_ratio == 4
