@@ -36,8 +36,8 @@ CLASS_OF_TYPE = {  # of models whose files do not name the class
     **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "SeamlessM4TFeatureExtractor"),
     "speech_to_text": "Speech2TextFeatureExtractor",
     **dict.fromkeys(
-        ("data2vec-audio", "hubert", "moonshine", "moonshine_streaming", "sew", "sew-d", "unispeech", "unispeech-sat",
-         "wav2vec2", "wav2vec2-bert", "wav2vec2-conformer", "wavlm"),
+        ("data2vec-audio", "hubert", "moonshine", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2",
+         "wav2vec2-bert", "wav2vec2-conformer", "wavlm"),
         "Wav2Vec2FeatureExtractor",
     ),
     **dict.fromkeys(
