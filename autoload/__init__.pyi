@@ -186,6 +186,7 @@ from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import tapas as _models_tapas
+from autoload.models import transducer as _models_transducer
 from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
 from autoload.models import udop as _models_udop
@@ -5288,6 +5289,31 @@ class ParakeetEncoderConfig(PreTrainedConfig):
     scale_input: bool
     initializer_range: float
 
+class ParakeetRNNTConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+
+class ParakeetTDTConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+    durations: Any
+
 class PegasusConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -9687,6 +9713,12 @@ class YoutuForCausalLM(_Loads, _models_decoder.CausalLM):
 
 class ParakeetForCTC(_Loads, _models_parakeet.CTC):
     config: ParakeetCTCConfig
+
+class ParakeetForRNNT(_Loads, _models_transducer.RNNT):
+    config: ParakeetRNNTConfig
+
+class ParakeetForTDT(_Loads, _models_transducer.TDT):
+    config: ParakeetTDTConfig
 
 class AlbertTokenizer(PreTrainedTokenizerBase): ...
 

@@ -570,3 +570,29 @@ class ParakeetCTCGenerateOutput(ModelOutput):
     logits: Tensor | None = None
     attentions: States = None
     hidden_states: States = None
+
+
+@dataclass
+class ParakeetRNNTOutput(BaseModelOutputWithPooling):
+    """Scores of what follows each frame and each number of labels, (batch, frames, labels + 1, vocabulary).
+
+    `pooler_output` (batch, frames, dim) are the encoder's states as the scores see them, `decoder_cache` the prediction
+    network's state.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    decoder_cache: Any = None
+
+
+@dataclass
+class ParakeetRNNTGenerateOutput(ModelOutput):
+    """A transcript, blanks included: `sequences` and `durations`, (batch, steps).
+
+    The frame of a step is the sum of the durations before it.
+    """
+
+    sequences: Tensor = ALWAYS
+    durations: Tensor | None = None
+    attentions: States = None
+    hidden_states: States = None

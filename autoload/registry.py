@@ -223,6 +223,8 @@ MODELS: dict[str, Row] = {
     "opt": Row("gpt_fairseq", "OPT", LM_S + " QuestionAnswering"),
     "parakeet_ctc": Row("parakeet", "Parakeet", "Model=CTC CTC", "ParakeetCTC"),
     "parakeet_encoder": Row("parakeet", "ParakeetEncoder", "Model"),
+    "parakeet_rnnt": Row("transducer", "Parakeet", "Model=RNNT RNNT", "ParakeetRNNT"),
+    "parakeet_tdt": Row("transducer", "Parakeet", "Model=TDT TDT", "ParakeetTDT"),
     "pegasus": Row("bart", "Pegasus", SEQ2SEQ_LM),
     "pegasus_x": Row("pegasus_x", "PegasusX", SEQ2SEQ),
     "perceiver": Row("perceiver", "Perceiver", "Model MaskedLM SequenceClassification ImageClassification"),
