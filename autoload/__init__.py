@@ -39,6 +39,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.processing",
     ),
+    **dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts"),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),

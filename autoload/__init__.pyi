@@ -94,6 +94,7 @@ from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
 from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
+from autoload.transcripts import ParakeetProcessor as ParakeetProcessor
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
 from autoload.models import audio_spectrogram_transformer as _models_audio_spectrogram_transformer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -213,8 +214,10 @@ CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
     for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
 }
+ELSEWHERE = dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts")
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "clap": "ClapProcessor",
+    **dict.fromkeys(("parakeet_ctc", "parakeet_rnnt", "parakeet_tdt"), "ParakeetProcessor"),
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",
     "whisper": "WhisperProcessor",
@@ -287,9 +290,11 @@ class AutoProcessor:
 def choose(files: Files, config: Any) -> Any:
     """What loads the processor of a repository: a processor's class, or AutoTokenizer or AutoFeatureExtractor."""
     name, own_code = _declared(files)
-    known = {**CLASSES, **{cls.__name__: cls for cls in _registered.values()}}
-    if name in known:
-        return known[name]
+    own = {cls.__name__: cls for cls in _registered.values()}
+    if name in own:
+        return own[name]
+    if name in CLASSES or name in ELSEWHERE:
+        return processor_class(name)
     fields = config if config is not None else _object(files, "config.json")
     model_type = fields.get("model_type") if isinstance(fields, dict) else getattr(fields, "model_type", None)
     for key, cls in _registered.items():
@@ -299,11 +304,16 @@ def choose(files: Files, config: Any) -> Any:
         if own_code:
             text = f"{files.where}: its processor is the class {name} of its own code, which never runs here."
             raise RemoteCodeRefused(text, where=files.where)
-        text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join(CLASSES)}."
+        text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join([*CLASSES, *ELSEWHERE])}."
         raise AudioError(f"{text} AutoTokenizer and AutoFeatureExtractor load its parts.", field="processor_class")
     if model_type in CLASS_OF_TYPE and any(files.find(name) is not None for name in TEXT_FILES):
-        return CLASSES[CLASS_OF_TYPE[model_type]]
+        return processor_class(CLASS_OF_TYPE[model_type])
     return _part_of(files)
+
+
+def processor_class(name: str) -> Any:
+    """The class of that name; its file is read when it is first asked for."""
+    return CLASSES[name] if name in CLASSES else getattr(importlib.import_module(ELSEWHERE[name]), name)
 
 
 def _part_of(files: Files) -> Any:

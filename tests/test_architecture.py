@@ -28,6 +28,7 @@ MAY: dict[str, str] = {
     "text": "bridge errors hub",
     "audio": "errors hub",
     "processing": "errors hub audio",
+    "transcripts": "errors audio processing",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",

@@ -159,7 +159,6 @@ class Model(Parakeet):
 
     base_model_prefix = "encoder"
     embeddings_path = "subsampling"
-    output_class = ParakeetEncoderModelOutput
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -204,7 +203,7 @@ class Model(Parakeet):
             if not self.training or config.layerdrop == 0 or torch.rand([]) >= config.layerdrop:
                 x = self.run(layer, x, context)
             seen.append(x)
-        out = self.output_class(
+        out = ParakeetEncoderModelOutput(
             x,
             hidden_states=tuple(seen) if states else None,
             attentions=None if context.attentions is None else tuple(context.attentions),

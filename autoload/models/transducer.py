@@ -16,7 +16,7 @@ from autoload.layers.activations import Activation
 from autoload.losses import rnnt_loss, tdt_loss
 from autoload.model import Variant, finish
 from autoload.models import parakeet
-from autoload.outputs import ParakeetRNNTGenerateOutput, ParakeetRNNTOutput
+from autoload.outputs import ParakeetEncoderModelOutput, ParakeetRNNTGenerateOutput, ParakeetRNNTOutput
 
 
 class LSTM(nn.LSTM):
@@ -101,6 +101,7 @@ class RNNT(parakeet.Parakeet):
     base_model_prefix = "model"
     embeddings_path = "encoder.subsampling"
     _no_split_modules = ["Block", "Decoder"]
+    encoder_output_class: type[ParakeetEncoderModelOutput] = ParakeetEncoderModelOutput
     output_class: type[ParakeetRNNTOutput] = ParakeetRNNTOutput
     generate_class: type[ParakeetRNNTGenerateOutput] = ParakeetRNNTGenerateOutput
 
@@ -165,7 +166,7 @@ class RNNT(parakeet.Parakeet):
         if encoder_outputs is None:
             encoder_outputs = self.get_audio_features(input_features, attention_mask, **kwargs)
         elif isinstance(encoder_outputs, (tuple, list)):
-            encoder_outputs = self.encoder.output_class(*encoder_outputs)
+            encoder_outputs = self.encoder_output_class(*encoder_outputs)
         if use_decoder_cache and decoder_cache is None:
             decoder_cache = DecoderCache(self.config)
         text = self.decoder(decoder_input_ids, decoder_cache)

@@ -437,7 +437,7 @@ RECIPES: dict[str, Recipe] = {
     "OpenAIGPTTokenizer": Recipe(
         build="pipelines:openai_gpt", files=VOCAB_MERGES, tokens=_tokens(unk="<unk>"), fixed=True
     ),
-    "ParakeetTokenizer": Recipe(),
+    "ParakeetTokenizer": Recipe(base="autoload.text.parakeet:ParakeetTokenizer"),
     "PegasusTokenizer": Recipe(
         build="sentencepiece:pegasus",
         files=SPIECE,

@@ -70,8 +70,8 @@ def test_reductions(reduction: str) -> None:
     }[reduction]
     assert_close(rnnt_loss(logits, *arguments, reduction=reduction), expected, 1e-6, reduction)
     for durations, sigma in (([0, 1, 2, 3], 0.0), ([0, 1, 2, 4], 0.05)):
-        theirs = reference(logits, spans, *arguments, durations, sigma, reduction)
-        ours = tdt_loss(logits, spans, *arguments, durations, sigma, reduction)
+        theirs = reference(logits, spans, *arguments, durations=durations, sigma=sigma, reduction=reduction)
+        ours = tdt_loss(logits, spans, *arguments, durations=durations, sigma=sigma, reduction=reduction)
         assert_close(ours, theirs, 1e-6, reduction)
         wanted = torch.autograd.grad(theirs.sum(), (logits, spans))
         assert_close(torch.autograd.grad(ours.sum(), (logits, spans)), wanted, 1e-5, "gradients")
