@@ -214,7 +214,7 @@ CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
     for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
 }
-ELSEWHERE = dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts")
+ELSEWHERE: dict[str, str] = dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts")
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "clap": "ClapProcessor",
     **dict.fromkeys(("parakeet_ctc", "parakeet_rnnt", "parakeet_tdt"), "ParakeetProcessor"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from autoload.audio.batch import BatchFeature
-from autoload.errors import AudioError, ConfigError
+from autoload.errors import ConfigError
 from autoload.processing import FILE, ProcessorMixin
 
 PUNCTUATION = frozenset("?'¡¿-:,%/.!")  # which has no length of its own where tokens have durations
