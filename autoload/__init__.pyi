@@ -164,6 +164,7 @@ from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
 from autoload.models import mra as _models_mra
+from autoload.models import nemotron_asr as _models_nemotron_asr
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
@@ -4975,6 +4976,58 @@ class NemotronConfig(PreTrainedConfig):
     norm_eps: float
     mlp_bias: bool
 
+class Nemotron3_5AsrConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    num_prompts: int
+    prompt_intermediate_size: int
+    default_prompt_id: int
+
+class NemotronAsrStreamingConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+
+class NemotronAsrStreamingEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    hidden_act: str
+    attention_bias: bool
+    convolution_bias: bool
+    conv_kernel_size: int
+    subsampling_factor: int
+    subsampling_conv_channels: int
+    num_mel_bins: int
+    subsampling_conv_kernel_size: int
+    subsampling_conv_stride: int
+    dropout: float
+    dropout_positions: float
+    layerdrop: float
+    activation_dropout: float
+    attention_dropout: float
+    max_position_embeddings: int
+    scale_input: bool
+    initializer_range: float
+    sliding_window: int
+    default_num_lookahead_tokens: int
+
 class NeoMMEConfig(PreTrainedConfig):
     vocab_size: int
     embedding_rank: int
@@ -8817,6 +8870,15 @@ class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 
 class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: NemotronConfig
+
+class Nemotron3_5AsrForRNNT(_Loads, _models_nemotron_asr.PromptedRNNT):
+    config: Nemotron3_5AsrConfig
+
+class NemotronAsrStreamingForRNNT(_Loads, _models_nemotron_asr.RNNT):
+    config: NemotronAsrStreamingConfig
+
+class NemotronAsrStreamingEncoder(_Loads, _models_nemotron_asr.Model):
+    config: NemotronAsrStreamingEncoderConfig
 
 class NeoMMEModel(_Loads, _models_neomme.Model):
     config: NeoMMEConfig

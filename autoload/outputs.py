@@ -596,3 +596,29 @@ class ParakeetRNNTGenerateOutput(ModelOutput):
     durations: Tensor | None = None
     attentions: States = None
     hidden_states: States = None
+
+
+@dataclass
+class NemotronAsrStreamingEncoderModelOutput(ParakeetEncoderModelOutput):
+    """Also what the next piece of a stream needs: keys and values, and frames for the convolutions."""
+
+    past_key_values: Any = None
+    padding_cache: Any = None
+
+
+@dataclass
+class NemotronAsrStreamingRNNTOutput(ParakeetRNNTOutput):
+    """Also what the next piece of a stream needs: the encoder's keys and values, and frames for its convolutions."""
+
+    encoder_past_key_values: Any = None
+    padding_cache: Any = None
+
+
+@dataclass
+class Nemotron3_5AsrRNNTOutput(NemotronAsrStreamingRNNTOutput):
+    """The same, of a model that is told the language."""
+
+
+@dataclass
+class NemotronAsrStreamingGenerateOutput(ParakeetRNNTGenerateOutput):
+    """A transcript, blanks included, and the frames that each step went on by."""

@@ -31,16 +31,17 @@ def distances(queries: int, keys: int, device: torch.device) -> Tensor:
     return torch.arange(keys, device=device)[None, :] - torch.arange(queries, device=device)[:, None]
 
 
-def distance_waves(x: Tensor) -> Tensor:
+def distance_waves(x: Tensor, before: int = 0) -> Tensor:
     """Sines and cosines of all distances in a sequence, from the furthest back to the furthest ahead.
 
     Args:
         x: (batch, seq, dim).
+        before: how many vectors stand before these, in a cache.
 
     Returns:
-        (2 seq - 1, dim).
+        (2 (before + seq) - 1, dim).
     """
-    seq, size = x.shape[1:]
+    seq, size = x.shape[1] + before, x.shape[2]
     away = torch.arange(seq - 1, -seq, -1, device=x.device).float()
     slower = torch.exp(torch.arange(0, size, 2, device=x.device) * (-math.log(10000.0) / size))
     angles = away[:, None] * slower
@@ -48,14 +49,14 @@ def distance_waves(x: Tensor) -> Tensor:
 
 
 def by_key(scores: Tensor) -> Tensor:
-    """Scores of distances as scores of keys (arXiv:1901.02860).
+    """Scores of distances as scores of keys (arXiv:1901.02860); the queries are the last of the keys.
 
     Args:
-        scores: (batch, heads, queries, 2 queries - 1), by distance as in `distance_waves`.
+        scores: (batch, heads, queries, 2 keys - 1), by distance as in `distance_waves`.
 
     Returns:
         (batch, heads, queries, keys).
     """
-    seq = scores.shape[2]
-    places = distances(seq, seq, scores.device) + seq - 1
+    queries = scores.shape[2]
+    places = distances(queries, (scores.shape[3] + 1) // 2, scores.device) + queries - 1
     return scores.gather(-1, places.expand(*scores.shape[:2], -1, -1))

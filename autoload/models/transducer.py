@@ -5,7 +5,8 @@ Graves 2012 (arXiv:1211.3711); with durations, Xu et al. 2023 (arXiv:2304.06795)
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,9 @@ class RNNT(parakeet.Parakeet):
     _no_split_modules = ["Block", "Decoder"]
     encoder_output_class: type[ParakeetEncoderModelOutput] = ParakeetEncoderModelOutput
     output_class: type[ParakeetRNNTOutput] = ParakeetRNNTOutput
+    handed_on: ClassVar[dict[str, str]] = {  # name in the output, and in the encoder's
+        name: name for name in ("last_hidden_state", "pooler_output", "hidden_states", "attentions")
+    }
     generate_class: type[ParakeetRNNTGenerateOutput] = ParakeetRNNTGenerateOutput
 
     def __init__(self, config: Any):
@@ -132,8 +136,12 @@ class RNNT(parakeet.Parakeet):
     ) -> Any:
         """What the encoder gives, and as `pooler_output` its states as the joint network reads them."""
         out = self.encoder(input_features, attention_mask, **{**kwargs, "return_dict": True})
-        out.pooler_output = self.encoder_projector(out.last_hidden_state)
+        out.pooler_output = self.project(out.last_hidden_state, **kwargs)
         return out
+
+    def project(self, states: Tensor, **kwargs: Any) -> Tensor:
+        """The encoder's states as the joint network reads them."""
+        return self.encoder_projector(states)
 
     def forward(
         self,
@@ -180,11 +188,9 @@ class RNNT(parakeet.Parakeet):
             loss=loss,
             logits=logits,
             decoder_cache=decoder_cache,
-            **{name: encoder_outputs.get(name) for name in self.handed_on},
+            **{name: encoder_outputs.get(source) for name, source in self.handed_on.items()},
         )
         return finish(out, return_dict, self.config)
-
-    handed_on = ("last_hidden_state", "pooler_output", "hidden_states", "attentions")
 
     def transducer_loss(self, logits: Tensor, labels: Tensor, frames: Tensor, **options: Any) -> Tensor:
         """Labels count where they are no blank."""
@@ -215,22 +221,35 @@ class RNNT(parakeet.Parakeet):
             **kwargs: as of every `generate`, and inputs of the model (`attention_mask`, (batch, frames), 0 at padding).
 
         Returns:
-            `sequences` (batch, steps), which begin with the start token, and `durations`, the frames that each step went on
-            by.
+            `sequences` (batch, steps), which begin with the start token, and `durations`, the frames that each step goes
+            on by.
         """
+        features = inputs if inputs is not None else kwargs.get("input_features")
+        most = None
+        if features is not None:
+            vectors = int(self._get_subsampling_output_length(torch.tensor(features.shape[1])))
+            most = max(self.max_symbols_per_step * vectors, 2)
+        return self.transcribe(self.frames, most, inputs, generation_config, kwargs)
+
+    def transcribe(
+        self,
+        frames: Callable[..., Frames],
+        most: int | None,
+        inputs: Tensor | None,
+        generation_config: Any,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """See `generate`; `frames` are what the loop walks over, `most` steps are made where no limit is set."""
         cache = DecoderCache(self.config)
 
         def score(tokens: Tensor, vectors: Tensor) -> Tensor:
             return self.joint(self.decoder(tokens[:, None], cache), vectors)[:, -1]
 
-        loop = Transcription(self.frames, score, self.rule(), kwargs.get("streamer"))
-        features = inputs if inputs is not None else kwargs.get("input_features")
-        own = self.generation_config
-        limits = [getattr(s, n, None) for s in (generation_config, own) for n in ("max_length", "max_new_tokens")]
-        given = [kwargs.get(name) for name in ("max_length", "max_new_tokens")]
-        if features is not None and all(limit is None for limit in (*limits, *given)):
-            frames = self._get_subsampling_output_length(torch.tensor(features.shape[1]))
-            kwargs["max_length"] = max(self.max_symbols_per_step * int(frames), 2)
+        limits = ("max_length", "max_new_tokens")
+        said = [getattr(s, name, None) for s in (generation_config, self.generation_config) for name in limits]
+        if most is not None and all(limit is None for limit in (*said, *map(kwargs.get, limits))):
+            kwargs["max_length"] = most
+        loop = Transcription(frames, score, self.rule(), kwargs.get("streamer"))
         sequences = super().generate(inputs, generation_config, custom_generate=loop, **kwargs)
         return self.generate_class(sequences, loop.durations)
 
@@ -238,7 +257,7 @@ class RNNT(parakeet.Parakeet):
         """What the loop reads of the encoder's output."""
         real, states = encoder_outputs.get("attention_mask"), encoder_outputs.last_hidden_state
         lengths = torch.full(states.shape[:1], states.shape[1], device=states.device) if real is None else real.sum(-1)
-        return Frames(self.encoder_projector(states), lengths)
+        return Frames(self.project(states, **inputs), lengths)
 
 
 class TDT(RNNT):

@@ -96,7 +96,7 @@ def test_what_losses_refuse() -> None:
 # -- transcripts
 
 
-def pair(case: Case, directory: Path, patience: float = 1.0) -> tuple[Any, Any, dict[str, Tensor]]:
+def transcribers(case: Case, directory: Path, patience: float = 1.0) -> tuple[Any, Any, dict[str, Tensor]]:
     """Both models, made to give blanks more often, and what they hear."""
     task = "TDT" if "durations" in case.config else "RNNT"
     ours, inputs = load_ours(case, task, directory), inputs_for(case, task)
@@ -124,7 +124,11 @@ def lively(model: Any, inputs: dict[str, Tensor]) -> None:
         if not name.startswith("encoder."):
             p.copy_(torch.randn(p.shape, generator=generator) * (p.shape[-1] ** -0.5 if p.dim() > 1 else 0.1))
     model.decoder.embedding.weight *= 10
-    states = model.encoder(**inputs).last_hidden_state
+    read: list[Tensor] = []
+    hook = model.encoder_projector.register_forward_pre_hook(lambda module, given: read.append(given[0]))
+    model.get_audio_features(**inputs)
+    hook.remove()
+    states = read[0]
     model.encoder_projector.weight /= states.std((0, 1)).mean()
     model.encoder_projector.bias.copy_(-model.encoder_projector.weight @ states.mean((0, 1)))
 
@@ -133,7 +137,7 @@ def lively(model: Any, inputs: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_transcripts(case: Case, patience: float, tmp_path: Path) -> None:
     """Tokens, and how many frames each step goes on; batches, single recordings, limits and further settings."""
-    ours, theirs, inputs = pair(case, tmp_path, patience)
+    ours, theirs, inputs = transcribers(case, tmp_path, patience)
     alone = {"input_features": inputs["input_features"][:1]}
     calls: list[dict[str, Any]] = [{}, {"max_new_tokens": 4}, {"max_length": 7}, {"eos_token_id": 5}]
     spans = len(case.config.get("durations", ()))
@@ -154,7 +158,7 @@ def test_transcripts(case: Case, patience: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_steps(case: Case, tmp_path: Path) -> None:
     """Token after token with a cache, in which a blank changes nothing, and all at once."""
-    ours, theirs, inputs = pair(case, tmp_path)
+    ours, theirs, inputs = transcribers(case, tmp_path)
     blank = case.config["blank_token_id"]
     text = torch.tensor([[blank, 5, 6, 7], [blank, 9, 9, 8], [blank, 10, 4, 4]])
     with torch.no_grad():
@@ -200,7 +204,7 @@ class Listener:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_further_arguments(case: Case, tmp_path: Path) -> None:
-    ours, _, inputs = pair(case, tmp_path)
+    ours, _, inputs = transcribers(case, tmp_path)
     listener = Listener()
     found = ours.generate(**inputs, streamer=listener)
     assert listener.ended and torch.equal(torch.cat(listener.heard, 1), found.sequences)
