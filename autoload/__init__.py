@@ -25,6 +25,7 @@ _HOME: dict[str, str] = {
         "autoload.audio.kaldi",
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(("NemotronAsrStreamingFeatureExtractor",), "autoload.audio.nemotron"),
     **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
     **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
     **dict.fromkeys(
@@ -39,7 +40,9 @@ _HOME: dict[str, str] = {
         ),
         "autoload.processing",
     ),
-    **dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts"),
+    **dict.fromkeys(
+        ("Nemotron3_5AsrProcessor", "NemotronAsrStreamingProcessor", "ParakeetProcessor"), "autoload.transcripts"
+    ),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),

@@ -13,6 +13,7 @@ from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeature
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.nemotron import NemotronAsrStreamingFeatureExtractor as NemotronAsrStreamingFeatureExtractor
 from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
 from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
 from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
@@ -94,6 +95,8 @@ from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
 from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
+from autoload.transcripts import Nemotron3_5AsrProcessor as Nemotron3_5AsrProcessor
+from autoload.transcripts import NemotronAsrStreamingProcessor as NemotronAsrStreamingProcessor
 from autoload.transcripts import ParakeetProcessor as ParakeetProcessor
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert

@@ -214,9 +214,13 @@ CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
     for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
 }
-ELSEWHERE: dict[str, str] = dict.fromkeys(("ParakeetProcessor",), "autoload.transcripts")
+ELSEWHERE: dict[str, str] = dict.fromkeys(
+    ("Nemotron3_5AsrProcessor", "NemotronAsrStreamingProcessor", "ParakeetProcessor"), "autoload.transcripts"
+)
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "clap": "ClapProcessor",
+    "nemotron3_5_asr": "Nemotron3_5AsrProcessor",
+    "nemotron_asr_streaming": "NemotronAsrStreamingProcessor",
     **dict.fromkeys(("parakeet_ctc", "parakeet_rnnt", "parakeet_tdt"), "ParakeetProcessor"),
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",

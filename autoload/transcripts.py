@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from autoload.errors import ConfigError
+from autoload.errors import AudioError, ConfigError, did_you_mean
 from autoload.processing import FILE, ProcessorMixin
 
+# Numbers of the languages that Nemotron 3.5 is told, with their names.
+LANGUAGES = (
+    "en-US/en=0 en-GB/enGB=1 es-ES/esES=2 es-US/es=3 zh-CN/zh-ZH=4 zh-TW=5 hi-IN/hi/hi-HI=6 ar-AR/ar=7 fr-FR/fr=8 de- "
+    "DE/de=9 ja-JP/ja-JA=10 ru-RU/ru=11 pt-BR=12 pt-PT/pt=13 ko-KR/ko/ko-KO=14 it-IT/it=15 nl-NL/nl=16 pl-PL/pl=17 "
+    "tr-TR/tr=18 uk-UA/uk=19 ro-RO/ro=20 el-GR/el=21 cs-CZ/cs=22 hu-HU/hu=23 sv-SE/sv=24 da-DK/da=25 fi-FI/fi=26 no- "
+    "NO/no=27 nb-NO/nb=103 nn-NO/nn=104 sk-SK/sk=28 hr-HR/hr=29 bg-BG/bg=30 lt-LT/lt=31 et-EE/et=60 lv-LV/lv=61 sl- "
+    "SI/sl=62 th-TH=32 vi-VN=33 id-ID=34 ms-MY=35 bn-IN=36 ur-PK=37 fa-IR=38 ta-IN=39 te-IN=40 mr-IN=41 gu-IN=42 kn- "
+    "IN=43 ml-IN=44 si-LK=45 ne-NP=46 km-KH=47 sw-KE=48 am-ET=49 ha-NG=50 zu-ZA=51 yo-NG=52 ig-NG=53 af-ZA=54 rw- "
+    "RW=55 so-SO=56 ny-MW=57 ln-CD=58 or-KE=59 he-IL=64 ku-TR=65 az-AZ=66 ka-GE=67 hy-AM=68 uz-UZ=69 tg-TJ=70 ky- "
+    "KG=71 qu-PE=80 ay-BO=81 gn-PY=82 nah-MX=83 mi-NZ=96 haw-US=97 sm-WS=98 to-TO=99 fr-CA=100 mt-MT=102 auto=101"
+)
 PUNCTUATION = frozenset("?'¡¿-:,%/.!")  # which has no length of its own where tokens have durations
 
 
@@ -133,3 +144,176 @@ class ParakeetProcessor(TransducerProcessor):
     @property
     def has_durations(self) -> bool:
         return self.kind == "tdt"
+
+
+class NemotronAsrStreamingProcessor(TransducerProcessor):
+    """Of models that hear a stream; `num_lookahead_tokens`, how far they look ahead, sets the size of its pieces."""
+
+    audio_defaults = {**TransducerProcessor.audio_defaults, "padding": "longest"}
+    own_settings = ("blank_token", "supported_num_lookahead_tokens", "default_num_lookahead_tokens")
+
+    def __init__(
+        self,
+        feature_extractor: Any,
+        tokenizer: Any,
+        blank_token: str = "<blank>",
+        supported_num_lookahead_tokens: list[int] | None = None,
+        default_num_lookahead_tokens: int | None = None,
+        chat_template: Any = None,
+    ):
+        super().__init__(feature_extractor, tokenizer, blank_token, chat_template)
+        supported = [13, 6, 1, 0] if supported_num_lookahead_tokens is None else supported_num_lookahead_tokens
+        self.supported_num_lookahead_tokens = supported
+        first = supported[0] if default_num_lookahead_tokens is None else default_num_lookahead_tokens
+        self.default_num_lookahead_tokens = first
+
+    def __call__(
+        self,
+        audio: Any = None,
+        text: Any = None,
+        sampling_rate: int | None = None,
+        is_streaming: bool = False,
+        is_first_audio_chunk: bool = True,
+        **keywords: Any,
+    ) -> Any:
+        """Inputs of the model, with `num_lookahead_tokens`.
+
+        Args:
+            audio, text, sampling_rate: as of every transducer's processor.
+            is_streaming: the sound is a piece of a stream.
+            is_first_audio_chunk: it is the first one; the others begin before the time of their first frame.
+            **keywords: as of every processor.
+
+        Raises:
+            AudioError: a later piece of what is no stream, or a sound of another rate.
+        """
+        check_piece(type(self).__name__, is_streaming, bool(is_first_audio_chunk), False)
+        if audio is None:
+            return super().__call__(audio, text, **keywords)
+        keywords["center"] = bool(is_first_audio_chunk)
+        inputs = super().__call__(audio, text, sampling_rate, **keywords)
+        inputs["num_lookahead_tokens"] = self.default_num_lookahead_tokens
+        return inputs
+
+    def set_num_lookahead_tokens(self, num_lookahead_tokens: int) -> None:
+        """Choose how far ahead the model looks.
+
+        Raises:
+            AudioError: it was not trained for that.
+        """
+        supported = self.supported_num_lookahead_tokens
+        if num_lookahead_tokens not in supported:
+            text = (
+                f"num_lookahead_tokens is {num_lookahead_tokens!r}, expected one of {', '.join(map(str, supported))}."
+            )
+            raise AudioError(f"{type(self).__name__}: {text}", field="num_lookahead_tokens")
+        self.default_num_lookahead_tokens = num_lookahead_tokens
+
+    @property
+    def frame_milliseconds(self) -> float:
+        """Of one vector."""
+        extractor = self.feature_extractor
+        return self.subsampling_factor * extractor.hop_length / extractor.sampling_rate * 1000
+
+    @property
+    def streaming_latency_ms(self) -> int:
+        """How long a sound waits for its piece to be full, in milliseconds."""
+        return round((self.default_num_lookahead_tokens + 1) * self.frame_milliseconds)
+
+    @property
+    def supported_streaming_latencies_ms(self) -> dict[int, int]:
+        """The same for each choice."""
+        return {count: round((count + 1) * self.frame_milliseconds) for count in self.supported_num_lookahead_tokens}
+
+    @property
+    def num_mel_frames_first_audio_chunk(self) -> int:
+        return self.subsampling_factor * self.default_num_lookahead_tokens + 1
+
+    @property
+    def num_mel_frames_per_audio_chunk(self) -> int:
+        """Frames of each piece after the first."""
+        return self.subsampling_factor * (self.default_num_lookahead_tokens + 1)
+
+    @property
+    def num_samples_first_audio_chunk(self) -> int:
+        """Samples that the first piece's frames need."""
+        extractor = self.feature_extractor
+        return (self.num_mel_frames_first_audio_chunk - 1) * extractor.hop_length + extractor.win_length // 2
+
+    @property
+    def num_samples_per_audio_chunk(self) -> int:
+        """Samples that a later piece's frames need."""
+        extractor = self.feature_extractor
+        return self.num_mel_frames_per_audio_chunk * extractor.hop_length + extractor.win_length
+
+
+class Nemotron3_5AsrProcessor(NemotronAsrStreamingProcessor):
+    """Also gives the number of the language; "auto" asks the model to find it out."""
+
+    own_settings = (*NemotronAsrStreamingProcessor.own_settings, "prompt_dictionary", "num_prompts")
+
+    def __init__(
+        self,
+        feature_extractor: Any,
+        tokenizer: Any,
+        blank_token: str = "<blank>",
+        decoder_type: None = None,
+        supported_num_lookahead_tokens: list[int] | None = None,
+        default_num_lookahead_tokens: int | None = None,
+        prompt_dictionary: dict[str, int] | None = None,
+        num_prompts: int = 128,
+        chat_template: Any = None,
+    ):
+        choices = supported_num_lookahead_tokens, default_num_lookahead_tokens
+        super().__init__(feature_extractor, tokenizer, blank_token, *choices, chat_template)
+        self.prompt_dictionary = languages() if prompt_dictionary is None else prompt_dictionary
+        self.num_prompts = num_prompts
+
+    def __call__(
+        self,
+        audio: Any = None,
+        text: Any = None,
+        sampling_rate: int | None = None,
+        is_streaming: bool = False,
+        is_first_audio_chunk: bool = True,
+        language: str | list[str] = "auto",
+        **keywords: Any,
+    ) -> Any:
+        """As in the base class, with `prompt_ids` (batch,) of the language, or of one for each sound."""
+        inputs = super().__call__(audio, text, sampling_rate, is_streaming, is_first_audio_chunk, **keywords)
+        if audio is not None:
+            inputs["prompt_ids"] = self.prompts(language, len(inputs["input_features"]))
+        return inputs
+
+    def prompts(self, language: str | list[str], count: int) -> Any:
+        """Numbers of languages as a tensor."""
+        import torch
+
+        names = [language] * count if isinstance(language, str) else list(language)
+        if len(names) != count:
+            text = f"language has {len(names)} entries, expected {count}, one for each sound"
+            raise AudioError(f"{type(self).__name__}: {text}.", field="language")
+        for name in names:
+            if name not in self.prompt_dictionary:
+                text = f"language {name!r} is not known{did_you_mean(name, self.prompt_dictionary)}"
+                raise AudioError(f"{type(self).__name__}: {text}.", field="language")
+        return torch.tensor([self.prompt_dictionary[name] for name in names])
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*super().model_input_names, "prompt_ids"]
+
+
+def languages() -> dict[str, int]:
+    """Names of languages, and the number that each is told by."""
+    pairs = (entry.split("=") for entry in LANGUAGES.split())
+    return {name: int(number) for names, number in pairs for name in names.split("/")}
+
+
+def check_piece(owner: str, streams: bool, first: bool, last: bool) -> None:
+    """Refuse the marks of a stream's pieces on what is none."""
+    if not streams and (last or not first):
+        text = (
+            "is_first_audio_chunk=False and is_last_audio_chunk=True are of streams; pass is_streaming=True with them"
+        )
+        raise AudioError(f"{owner}: {text}.", field="is_streaming")

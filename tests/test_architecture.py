@@ -62,6 +62,7 @@ LATER: dict[str, str] = {
     "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
     "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
     "processing": "audio text",
+    "transcripts": "torch",  # numbers of languages
     "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",

@@ -160,12 +160,10 @@ class ParakeetFeatureExtractor(SequenceFeatureExtractor):
 
     def _one(self, wave: Array, length: int) -> Array:
         """Features of one padded sound, (frames, filters)."""
-        if self.preemphasis is not None:
-            wave = np.concatenate([wave[:1], wave[1:] - np.float32(self.preemphasis) * wave[:-1]])
-            wave[length:] = 0.0
+        wave = self.emphasised(wave, length)
         margin = (self.n_fft - self.win_length) // 2
         window = np.pad(window_function(self.win_length, "hann", periodic=False), (margin, self.n_fft - self.win_length - margin))  # fmt: skip
-        around = padded(wave.astype(np.float32), self.n_fft // 2, "constant")
+        around = padded(wave, self.n_fft // 2, "constant")
         guard = np.float32(2.0**-24)
         log = mel_spectrogram(around, window, self.hop_length, self.mel_filters, lambda x: np.log(x + guard))
         real = length // self.hop_length
@@ -173,3 +171,10 @@ class ParakeetFeatureExtractor(SequenceFeatureExtractor):
         log = ((log - mean) / (spread + 1e-5)).astype(np.float32)
         log[real:] = 0.0
         return log
+
+    def emphasised(self, wave: Array, length: int) -> Array:
+        """A padded sound with less of its low tones, (samples,)."""
+        if self.preemphasis is not None:
+            wave = np.concatenate([wave[:1], wave[1:] - np.float32(self.preemphasis) * wave[:-1]])
+            wave[length:] = 0.0
+        return wave.astype(np.float32)

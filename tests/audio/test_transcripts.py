@@ -34,18 +34,26 @@ PROCESSORS: list[tuple[str, dict[str, Any], bool]] = [
     ("ParakeetProcessor", {"decoder_type": "rnnt"}, True),
     ("ParakeetProcessor", {}, True),
     ("ParakeetProcessor", {}, False),
+    ("NemotronAsrStreamingProcessor", {}, True),
+    (
+        "NemotronAsrStreamingProcessor",
+        {"supported_num_lookahead_tokens": [5, 2], "default_num_lookahead_tokens": 2},
+        True,
+    ),
+    ("Nemotron3_5AsrProcessor", {}, True),
+    ("Nemotron3_5AsrProcessor", {"prompt_dictionary": {"auto": 3, "en": 1}, "num_prompts": 5}, True),
 ]
-EXTRACTORS = {"ParakeetProcessor": "ParakeetFeatureExtractor"}
 
 
-@pytest.fixture(scope="module", params=PROCESSORS, ids=lambda p: f"{p[0]}-{p[1].get('decoder_type')}-{p[2]}")
+@pytest.fixture(scope="module", params=PROCESSORS, ids=lambda p: p[0])
 def pair(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """Ours, from files of the reference's."""
     import transformers
 
     name, settings, blank = request.param
     folder = tmp_path_factory.mktemp("processor")
-    extractor = getattr(transformers, EXTRACTORS[name])(feature_size=40)
+    kind = "ParakeetFeatureExtractor" if name == "ParakeetProcessor" else "NemotronAsrStreamingFeatureExtractor"
+    extractor = getattr(transformers, kind)(feature_size=40)
     getattr(transformers, name)(extractor, tokenizer(blank), **settings).save_pretrained(folder)
     return autoload.AutoProcessor.from_pretrained(folder), transformers.AutoProcessor.from_pretrained(folder)
 
@@ -78,6 +86,53 @@ def test_calls(pair: tuple[Any, Any]) -> None:
             assert np.allclose(found[key], value, atol=1e-4), key
     with pytest.raises(AudioError, match="8000 Hz, expected 16000 Hz"):
         ours(sounds.noise(0.1), sampling_rate=8000)
+
+
+def test_streams(pair: tuple[Any, Any]) -> None:
+    """Pieces of a stream have the frames of the whole sound, and the sizes that the reference's have."""
+    ours, theirs = pair
+    if not hasattr(ours, "set_num_lookahead_tokens"):
+        pytest.skip("hears whole sounds")
+    ours.set_num_lookahead_tokens(count := ours.supported_num_lookahead_tokens[-1])
+    theirs.set_num_lookahead_tokens(count)
+    sizes = ("num_mel_frames_first_audio_chunk", "num_mel_frames_per_audio_chunk", "num_samples_first_audio_chunk")
+    for name in (*sizes, "num_samples_per_audio_chunk", "streaming_latency_ms", "supported_streaming_latencies_ms"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    sound = sounds.noise(2.0)
+    whole = ours(sound, sampling_rate=16000)["input_features"]
+    around = np.pad(sound, 256)  # a window may begin before the sound
+    begin, frame, size, frames = 256, 0, ours.num_samples_first_audio_chunk, ours.num_mel_frames_first_audio_chunk
+    for place in range(3):
+        keywords: dict[str, Any] = dict(sampling_rate=16000, is_streaming=True, is_first_audio_chunk=place == 0)
+        piece = around[begin : begin + size]
+        found, expected = ours(piece, **keywords), theirs(piece, **keywords)
+        assert found["num_lookahead_tokens"] == expected["num_lookahead_tokens"] == count
+        assert torch.allclose(found["input_features"], expected["input_features"], atol=1e-4)
+        features = found["input_features"][:, :frames]
+        assert features.shape[1] == frames and torch.allclose(features, whole[:, frame : frame + frames], atol=1e-4)
+        frame += frames
+        begin, size = frame * 160, ours.num_samples_per_audio_chunk
+        frames = ours.num_mel_frames_per_audio_chunk
+    with pytest.raises(AudioError, match="expected one of"):
+        ours.set_num_lookahead_tokens(99)
+    with pytest.raises(AudioError, match="is_streaming=True"):
+        ours(sound, sampling_rate=16000, is_first_audio_chunk=False)
+    with pytest.raises(AudioError, match="100 samples, expected at least 512"):
+        ours(sound[:100], sampling_rate=16000, is_streaming=True, is_first_audio_chunk=False)
+
+
+def test_languages(pair: tuple[Any, Any]) -> None:
+    ours, theirs = pair
+    if not hasattr(ours, "prompt_dictionary"):
+        pytest.skip("is told no language")
+    audio = sounds.ragged()
+    for language in ("en", ["en", "auto", *["en"] * (len(audio) - 2)]):
+        call: dict[str, Any] = dict(sampling_rate=16000, language=language)
+        assert torch.equal(ours(audio, **call)["prompt_ids"], theirs(audio, **call)["prompt_ids"])
+    with pytest.raises(AudioError, match="'eng' is not known"):
+        ours(audio, sampling_rate=16000, language="eng")
+    with pytest.raises(AudioError, match="2 entries, expected"):
+        ours(audio, sampling_rate=16000, language=["en", "auto"])
 
 
 def test_decoding(pair: tuple[Any, Any]) -> None:
