@@ -168,6 +168,7 @@ from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
 from autoload.models import mra as _models_mra
 from autoload.models import nemotron_asr as _models_nemotron_asr
+from autoload.models import nemotron_diarization as _models_nemotron_diarization
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
@@ -4993,6 +4994,31 @@ class Nemotron3_5AsrConfig(PreTrainedConfig):
     prompt_intermediate_size: int
     default_prompt_id: int
 
+class Nemotron3DiarizationConfig(PreTrainedConfig):
+    audio_config: Any
+    head_config: Any
+    streaming_config: Any
+    chunk_length: int
+    chunk_right_context: int
+    chunk_left_context: int
+    fifo_length: int
+    speaker_cache_update_period: int
+    initializer_range: float
+
+class Nemotron3DiarizationAudioConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rope_parameters: Any
+    attention_dropout: float
+    num_mel_bins: int
+    subsampling_factor: int
+
 class NemotronAsrStreamingConfig(PreTrainedConfig):
     vocab_size: int
     decoder_hidden_size: int
@@ -8876,6 +8902,15 @@ class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAn
 
 class Nemotron3_5AsrForRNNT(_Loads, _models_nemotron_asr.PromptedRNNT):
     config: Nemotron3_5AsrConfig
+
+class Nemotron3DiarizationModel(_Loads, _models_nemotron_diarization.Model):
+    config: Nemotron3DiarizationConfig
+
+class Nemotron3DiarizationForAudioFrameClassification(_Loads, _models_nemotron_diarization.AudioFrameClassification):
+    config: Nemotron3DiarizationConfig
+
+class Nemotron3DiarizationAudioModel(_Loads, _models_nemotron_diarization.AudioModel):
+    config: Nemotron3DiarizationAudioConfig
 
 class NemotronAsrStreamingForRNNT(_Loads, _models_nemotron_asr.RNNT):
     config: NemotronAsrStreamingConfig

@@ -622,3 +622,16 @@ class Nemotron3_5AsrRNNTOutput(NemotronAsrStreamingRNNTOutput):
 @dataclass
 class NemotronAsrStreamingGenerateOutput(ParakeetRNNTGenerateOutput):
     """A transcript, blanks included, and the frames that each step went on by."""
+
+
+@dataclass
+class Nemotron3DiarizationOutput(ModelOutput):
+    """Scores of speakers in each frame, `logits` (batch, frames, speakers), and of a stream what its next piece needs.
+
+    States and weights are those of all pieces, one after another.
+    """
+
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    speaker_cache: Any = None

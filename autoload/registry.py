@@ -211,6 +211,8 @@ MODELS: dict[str, Row] = {
     "nanochat": Row("decoder_plain", "NanoChat", LM + " PreTraining=CausalLM"),
     "nemotron": Row("decoder_plain", "Nemotron", LM_STQ),
     "nemotron3_5_asr": Row("nemotron_asr", "Nemotron3_5Asr", "Model=RNNT RNNT"),
+    "nemotron3_diarization": Row("nemotron_diarization", "Nemotron3Diarization", "Model AudioFrameClassification"),
+    "nemotron3_diarization_audio": Row("nemotron_diarization", "Nemotron3DiarizationAudio", "Model"),
     "nemotron_asr_streaming": Row("nemotron_asr", "NemotronAsrStreaming", "Model=RNNT RNNT"),
     "nemotron_asr_streaming_encoder": Row("nemotron_asr", "NemotronAsrStreamingEncoder", "Model"),
     "neomme": Row("neomme", "NeoMME", "Model MaskedLM"),
