@@ -40,6 +40,7 @@ _HOME: dict[str, str] = {
         ),
         "autoload.processing",
     ),
+    **dict.fromkeys(("Nemotron3DiarizationProcessor",), "autoload.diarization"),
     **dict.fromkeys(
         ("Nemotron3_5AsrProcessor", "NemotronAsrStreamingProcessor", "ParakeetProcessor"), "autoload.transcripts"
     ),

@@ -19,6 +19,7 @@ from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureEx
 from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
+from autoload.diarization import Nemotron3DiarizationProcessor as Nemotron3DiarizationProcessor
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
 from autoload.generation.generate import GenerationMixin as GenerationMixin
 from autoload.generation.guidance import ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor

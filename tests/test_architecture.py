@@ -29,6 +29,7 @@ MAY: dict[str, str] = {
     "audio": "errors hub",
     "processing": "errors hub audio",
     "transcripts": "errors audio processing",
+    "diarization": "errors processing transcripts",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",
