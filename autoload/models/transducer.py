@@ -20,20 +20,31 @@ from autoload.models import parakeet
 from autoload.outputs import ParakeetEncoderModelOutput, ParakeetRNNTGenerateOutput, ParakeetRNNTOutput
 
 
-class LSTM(nn.LSTM):
-    """Reads its weights where they stand, so that they may be put there after it was made."""
+class LSTM(nn.Module):
+    """Layers of long short-term memory, with the parameters of `nn.LSTM`, which no graph can hold."""
 
+    def __init__(self, size: int, layers: int):
+        super().__init__()
+        self.size, self.layers = size, layers
+        for i in range(layers):
+            for name in ("ih", "hh"):
+                self.register_parameter(f"weight_{name}_l{i}", nn.Parameter(torch.empty(4 * size, size)))
+            for name in ("ih", "hh"):
+                self.register_parameter(f"bias_{name}_l{i}", nn.Parameter(torch.empty(4 * size)))
+        self.init_own(0.0)
+
+    @torch.no_grad()
     def init_own(self, std: float) -> None:
-        for name, p in self.named_parameters():
-            nn.init.zeros_(p) if "bias" in name else nn.init.xavier_uniform_(p)
+        for p in self.parameters():
+            nn.init.zeros_(p) if p.dim() == 1 else nn.init.xavier_uniform_(p)
 
-    def forward(self, x: Tensor, states: tuple[Tensor, Tensor] | None = None) -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, states: tuple[Tensor, Tensor] | None = None) -> Any:
         """(batch, tokens, dim), and the states after the last token: twice (layers, batch, dim)."""
         if states is None:
-            zeros = x.new_zeros(self.num_layers, len(x), self.hidden_size)
+            zeros = x.new_zeros(self.layers, len(x), self.size)
             states = (zeros, zeros)
-        weights = [getattr(self, name) for name in self._flat_weights_names]
-        out, hidden, cell = torch.lstm(x, states, weights, True, self.num_layers, 0.0, self.training, False, True)
+        weights = list(self.parameters())
+        out, hidden, cell = torch.lstm(x, states, weights, True, self.layers, 0.0, self.training, False, True)
         return out, (hidden, cell)
 
 
@@ -67,7 +78,7 @@ class Decoder(nn.Module):
         size = config.decoder_hidden_size
         self.blank_token_id = config.blank_token_id
         self.embedding = nn.Embedding(config.vocab_size, size)
-        self.lstm = LSTM(size, size, config.num_decoder_layers, batch_first=True)
+        self.lstm = LSTM(size, config.num_decoder_layers)
         self.decoder_projector = nn.Linear(size, size)
 
     def forward(self, input_ids: Tensor, cache: DecoderCache | None = None) -> Tensor:

@@ -217,3 +217,15 @@ def test_further_arguments(case: Case, tmp_path: Path) -> None:
         ours(**inputs)
     with pytest.raises(ArgumentError, match="attention_mask"):
         ours.generate(**inputs, attention_mas=None, attentionmask=1)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@torch.no_grad()
+def test_one_graph(case: Case, tmp_path: Path) -> None:
+    """The whole pass, the loss too, is one graph."""
+    task = "TDT" if "durations" in case.config else "RNNT"
+    ours, inputs = load_ours(case, task, tmp_path), inputs_for(case, task)
+    found = torch.compile(ours, backend="eager", fullgraph=True)(**inputs)
+    expected = ours(**inputs)
+    assert_close(found.logits, expected.logits, 1e-5, "logits")
+    assert_close(found.loss, expected.loss, 1e-5, "loss")
