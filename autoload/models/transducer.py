@@ -43,7 +43,7 @@ class LSTM(nn.Module):
         if states is None:
             zeros = x.new_zeros(self.layers, len(x), self.size)
             states = (zeros, zeros)
-        weights = list(self.parameters())
+        weights: list[Tensor] = [*self.parameters()]
         out, hidden, cell = torch.lstm(x, states, weights, True, self.layers, 0.0, self.training, False, True)
         return out, (hidden, cell)
 

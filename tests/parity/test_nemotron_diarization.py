@@ -16,11 +16,12 @@ from tests.parity.harness import Case, assert_close, load_ours, reference_model
 
 
 def both_caches(**settings: Any) -> tuple[Any, Any]:
+    from transformers.models.nemotron3_diarization import configuration_nemotron3_diarization as fields
     from transformers.models.nemotron3_diarization import modeling_nemotron3_diarization as reference
 
     parts = autoload.AutoConfig.for_model("nemotron3_diarization", **CONFIG).streaming_config
     parts.update(settings)
-    theirs = reference.Nemotron3DiarizationStreamingConfig(**{**STREAM, **settings})
+    theirs = fields.Nemotron3DiarizationStreamingConfig(**{**STREAM, **settings})
     return SpeakerCache(parts), reference.Nemotron3DiarizationSpeakerCache(theirs)
 
 
@@ -69,7 +70,8 @@ def test_streams(case: Case, ahead: int | None, back: int, tmp_path: Path) -> No
     """A stream piece by piece; the last one has nothing to look ahead to."""
     task = "AudioFrameClassification"
     ours, theirs = load_ours(case, task, tmp_path), reference_model(case, task)
-    sound, caches = torch.randn(2, 150, 10, generator=torch.Generator().manual_seed(4)) * 3, [None, None]
+    sound = torch.randn(2, 150, 10, generator=torch.Generator().manual_seed(4)) * 3
+    caches: list[Any] = [None, None]
     for place in range(6):
         begin = 16 * place - (4 * back if place else 0)
         last = place == 5
