@@ -188,9 +188,13 @@ class Model(Streaming):
         """True where a vector may look: at its own piece, and at as many before it as the window has room for."""
         config = self.config
         size = 1 + (config.default_num_lookahead_tokens if lookahead is None else int(lookahead))
+        if size < 1:
+            text = f"forward: num_lookahead_tokens is {size - 1}, expected 0 or more."
+            raise ArgumentError(text, name="num_lookahead_tokens")
         piece = torch.arange(start, start + keys, device=device) // size
         back = piece[keys - queries :, None] - piece
-        return (back >= 0) & (back <= (config.sliding_window - 1) // size)
+        reach = (config.sliding_window - 1) // size if config.sliding_window else keys
+        return (back >= 0) & (back <= reach)
 
 
 class RNNT(Streaming, transducer.RNNT):

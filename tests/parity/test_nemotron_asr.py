@@ -147,6 +147,10 @@ def test_what_streams_refuse(tmp_path: Path) -> None:
         ours.generate(iter([sound]), num_lookahead_tokens=1)
     with pytest.raises(ArgumentError, match="next piece has 5 frames, expected 8 "):
         ours.generate(iter([sound[:, :5], sound[:, 5:10]]), num_lookahead_tokens=1)
+    with pytest.raises(ArgumentError, match="num_lookahead_tokens is -1"):
+        ours.encoder(sound, num_lookahead_tokens=-1)
+    ours.encoder.config.sliding_window = None
+    assert ours.encoder(sound).last_hidden_state.isfinite().all()
     ours.encoder.config.max_position_embeddings = 5
     with pytest.raises(ArgumentError, match="at most 5 vectors"):
         ours.encoder(sound)
