@@ -26,12 +26,20 @@ _HOME: dict[str, str] = {
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
     **dict.fromkeys(("NemotronAsrStreamingFeatureExtractor",), "autoload.audio.nemotron"),
+    **dict.fromkeys(("Gemma4AudioFeatureExtractor",), "autoload.audio.gemma4"),
+    **dict.fromkeys(
+        ("CohereAsrFeatureExtractor", "GraniteSpeech5FeatureExtractor", "LasrFeatureExtractor"),
+        "autoload.audio.conformer",
+    ),
     **dict.fromkeys(("Wav2Vec2FeatureExtractor",), "autoload.audio.waves"),
     **dict.fromkeys(("ParakeetFeatureExtractor", "WhisperFeatureExtractor"), "autoload.audio.whisper"),
     **dict.fromkeys(
         (
             "AutoProcessor",
             "ClapProcessor",
+            "GraniteSpeech5Processor",
+            "LasrProcessor",
+            "MoonshineStreamingProcessor",
             "ProcessorMixin",
             "Speech2TextProcessor",
             "Wav2Vec2BertProcessor",
@@ -44,6 +52,7 @@ _HOME: dict[str, str] = {
     **dict.fromkeys(
         ("Nemotron3_5AsrProcessor", "NemotronAsrStreamingProcessor", "ParakeetProcessor"), "autoload.transcripts"
     ),
+    **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),
     **dict.fromkeys(("PreTrainedTokenizerBase",), "autoload.text.base"),
     **dict.fromkeys(("PreTrainedTokenizer",), "autoload.text.python"),

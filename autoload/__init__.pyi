@@ -9,7 +9,11 @@ from typing_extensions import Self
 from autoload.audio.auto import AutoFeatureExtractor as AutoFeatureExtractor
 from autoload.audio.batch import BatchFeature as BatchFeature
 from autoload.audio.clap import ClapFeatureExtractor as ClapFeatureExtractor
+from autoload.audio.conformer import CohereAsrFeatureExtractor as CohereAsrFeatureExtractor
+from autoload.audio.conformer import GraniteSpeech5FeatureExtractor as GraniteSpeech5FeatureExtractor
+from autoload.audio.conformer import LasrFeatureExtractor as LasrFeatureExtractor
 from autoload.audio.extractor import SequenceFeatureExtractor as SequenceFeatureExtractor
+from autoload.audio.gemma4 import Gemma4AudioFeatureExtractor as Gemma4AudioFeatureExtractor
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
@@ -84,6 +88,9 @@ from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutp
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
 from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
+from autoload.processing import GraniteSpeech5Processor as GraniteSpeech5Processor
+from autoload.processing import LasrProcessor as LasrProcessor
+from autoload.processing import MoonshineStreamingProcessor as MoonshineStreamingProcessor
 from autoload.processing import ProcessorMixin as ProcessorMixin
 from autoload.processing import Speech2TextProcessor as Speech2TextProcessor
 from autoload.processing import Wav2Vec2BertProcessor as Wav2Vec2BertProcessor
@@ -91,6 +98,8 @@ from autoload.processing import Wav2Vec2Processor as Wav2Vec2Processor
 from autoload.processing import WhisperProcessor as WhisperProcessor
 from autoload.registry import register as register
 from autoload.sentence import AutoModelForSentenceEmbedding as AutoModelForSentenceEmbedding
+from autoload.speech_prompts import CanaryProcessor as CanaryProcessor
+from autoload.speech_prompts import CohereAsrProcessor as CohereAsrProcessor
 from autoload.text.base import PreTrainedTokenizerBase as PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
@@ -109,7 +118,9 @@ from autoload.models import bert_kin as _models_bert_kin
 from autoload.models import big_bird as _models_big_bird
 from autoload.models import bigbird_pegasus as _models_bigbird_pegasus
 from autoload.models import bridgetower as _models_bridgetower
+from autoload.models import canary as _models_canary
 from autoload.models import canine as _models_canine
+from autoload.models import clap as _models_clap
 from autoload.models import clip as _models_clip
 from autoload.models import cpmant as _models_cpmant
 from autoload.models import deberta as _models_deberta
@@ -125,19 +136,24 @@ from autoload.models import decoder_text as _models_decoder_text
 from autoload.models import decoder_windows as _models_decoder_windows
 from autoload.models import distilbert as _models_distilbert
 from autoload.models import electra as _models_electra
+from autoload.models import embedding_gemma2 as _models_embedding_gemma2
 from autoload.models import encoder_decoder as _models_encoder_decoder
 from autoload.models import esm as _models_esm
 from autoload.models import eurobert as _models_eurobert
 from autoload.models import fnet as _models_fnet
 from autoload.models import fsmt as _models_fsmt
 from autoload.models import funnel as _models_funnel
+from autoload.models import gemma4_audio as _models_gemma4_audio
+from autoload.models import gemma4_vision as _models_gemma4_vision
 from autoload.models import gpt as _models_gpt
 from autoload.models import gpt_alibi as _models_gpt_alibi
 from autoload.models import gpt_decision as _models_gpt_decision
 from autoload.models import gpt_decoder as _models_gpt_decoder
 from autoload.models import gpt_fairseq as _models_gpt_fairseq
 from autoload.models import gpt_rotary as _models_gpt_rotary
+from autoload.models import granite_speech5 as _models_granite_speech5
 from autoload.models import ibert as _models_ibert
+from autoload.models import lasr as _models_lasr
 from autoload.models import layoutlm as _models_layoutlm
 from autoload.models import layoutlmv2 as _models_layoutlmv2
 from autoload.models import layoutlmv3 as _models_layoutlmv3
@@ -167,6 +183,7 @@ from autoload.models import moe_spark as _models_moe_spark
 from autoload.models import moe_windows as _models_moe_windows
 from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
+from autoload.models import moonshine_streaming as _models_moonshine_streaming
 from autoload.models import mra as _models_mra
 from autoload.models import nemotron_asr as _models_nemotron_asr
 from autoload.models import nemotron_diarization as _models_nemotron_diarization
@@ -186,12 +203,14 @@ from autoload.models import resnet as _models_resnet
 from autoload.models import roberta as _models_roberta
 from autoload.models import roc_bert as _models_roc_bert
 from autoload.models import seq2seq_heads as _models_seq2seq_heads
+from autoload.models import sew_d as _models_sew_d
 from autoload.models import speech as _models_speech
 from autoload.models import speech_to_text as _models_speech_to_text
 from autoload.models import splinter as _models_splinter
 from autoload.models import switch_transformers as _models_switch_transformers
 from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
+from autoload.models import t5gemma2 as _models_t5gemma2
 from autoload.models import tapas as _models_tapas
 from autoload.models import transducer as _models_transducer
 from autoload.models import tvp as _models_tvp
@@ -1176,6 +1195,38 @@ class BridgeTowerConfig(PreTrainedConfig):
     text_config: Any
     vision_config: Any
 
+class BridgeTowerTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    use_cache: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    initializer_factor: int
+
+class BridgeTowerVisionConfig(PreTrainedConfig):
+    initializer_factor: int
+    layer_norm_eps: float
+    hidden_size: int
+    num_hidden_layers: int
+    num_channels: int
+    patch_size: int
+    image_size: int
+    stop_gradient: bool
+    share_layernorm: bool
+    remove_last_layer: bool
+
 class BrosConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -1219,6 +1270,38 @@ class CamembertConfig(PreTrainedConfig):
     add_cross_attention: bool
     classifier_dropout: Any
 
+class CanaryConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    encoder_config: Any
+    use_cache: bool
+    is_encoder_decoder: bool
+    initializer_range: float
+    decoder_config: Any
+    tie_word_embeddings: bool
+    decoder_start_token_id: int
+
+class CanaryDecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    use_cache: bool
+    attention_bias: bool
+    attention_dropout: float
+    head_dim: int
+    is_encoder_decoder: bool
+
 class CanineConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -1239,6 +1322,62 @@ class CanineConfig(PreTrainedConfig):
     num_hash_functions: int
     num_hash_buckets: int
     local_transformer_stride: int
+
+class ClapConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    text_config: Any
+    audio_config: Any
+    logit_scale_init_value: float
+
+class ClapTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+
+class ClapAudioConfig(PreTrainedConfig):
+    projection_dim: int
+    projection_hidden_act: str
+    initializer_factor: float
+    window_size: int
+    num_mel_bins: int
+    spec_size: int
+    hidden_act: str
+    patch_size: int
+    patch_stride: Any
+    num_classes: int
+    hidden_size: int
+    depths: Any
+    num_attention_heads: Any
+    enable_fusion: bool
+    hidden_dropout_prob: float
+    fusion_type: Any
+    patch_embed_input_channels: int
+    flatten_patch_embeds: bool
+    patch_embeds_hidden_size: int
+    enable_patch_layer_norm: bool
+    drop_path_rate: float
+    attention_probs_dropout_prob: float
+    qkv_bias: bool
+    mlp_ratio: float
+    aff_block_r: int
+    num_hidden_layers: int
+    layer_norm_eps: float
 
 class CLIPVisionConfig(PreTrainedConfig):
     hidden_size: int
@@ -1361,6 +1500,28 @@ class Cohere2MoeConfig(PreTrainedConfig):
     prefix_dense_intermediate_size: Any
     rms_norm_eps: Any
     sliding_window_pattern: int
+
+class CohereAsrConfig(PreTrainedConfig):
+    vocab_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    encoder_config: Any
+    use_cache: bool
+    is_encoder_decoder: bool
+    initializer_range: float
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    attention_bias: bool
+    attention_dropout: float
+    head_dim: Any
+    tie_word_embeddings: bool
+    decoder_start_token_id: Any
 
 class CohereCompassTextConfig(PreTrainedConfig):
     vocab_size: int
@@ -2046,6 +2207,19 @@ class ElectraConfig(PreTrainedConfig):
     summary_last_dropout: float
     embedding_size: int
 
+class EmbeddingGemma2Config(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    audio_config: Any
+    boi_token_id: int
+    eoi_token_id: int
+    image_token_id: int
+    video_token_id: int
+    boa_token_id: int
+    eoa_token_index: int
+    audio_token_id: int
+    initializer_range: float
+
 class EmbeddingGemma2TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2605,6 +2779,25 @@ class Gemma4AssistantConfig(PreTrainedConfig):
     centroid_intermediate_top_k: int
     tie_word_embeddings: bool
 
+class Gemma4AudioConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    subsampling_conv_channels: Any
+    conv_kernel_size: int
+    residual_weight: float
+    attention_chunk_size: int
+    attention_context_left: int
+    attention_context_right: int
+    attention_logit_cap: float
+    attention_invalid_logits_value: float
+    use_clipped_linears: bool
+    rms_norm_eps: float
+    gradient_clipping: float
+    output_proj_dims: int
+    initializer_range: float
+
 class Gemma4TextConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -2674,6 +2867,26 @@ class Gemma4UnifiedTextConfig(PreTrainedConfig):
     use_bidirectional_attention: str
     attention_k_eq_v: bool
     use_double_wide_mlp: bool
+
+class Gemma4VisionConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    hidden_activation: str
+    rms_norm_eps: float
+    max_position_embeddings: int
+    attention_bias: bool
+    attention_dropout: float
+    rope_parameters: Any
+    pooling_kernel_size: int
+    patch_size: int
+    position_embedding_size: int
+    use_clipped_linears: bool
+    standardize: bool
+    initializer_range: float
 
 class GlmConfig(PreTrainedConfig):
     vocab_size: int
@@ -3147,6 +3360,35 @@ class GraniteDoclingTextConfig(PreTrainedConfig):
     logits_scaling: float
     residual_multiplier: float
     attention_multiplier: float
+
+class GraniteSpeech5CTCConfig(PreTrainedConfig):
+    vocab_size: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    encoder_config: Any
+    pad_token_id: int
+    initializer_range: float
+    tie_word_embeddings: bool
+
+class GraniteSpeech5EncoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    num_mel_bins: int
+    head_dim: Any
+    hidden_act: str
+    max_position_embeddings: int
+    context_size: int
+    conv_kernel_size: int
+    conv_expansion_factor: int
+    subsample_layers: Any
+    attention_bias: bool
+    attention_dropout: float
+    activation_dropout: float
+    initializer_range: float
 
 class GraniteSWAConfig(PreTrainedConfig):
     vocab_size: int
@@ -3781,6 +4023,41 @@ class LagunaConfig(PreTrainedConfig):
     moe_routed_scaling_factor: float
     moe_apply_router_weight_on_input: bool
     moe_router_logit_softcapping: float
+
+class LasrCTCConfig(PreTrainedConfig):
+    vocab_size: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    encoder_config: Any
+    pad_token_id: int
+    initializer_range: float
+
+class LasrEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    hidden_act: str
+    attention_bias: bool
+    convolution_bias: bool
+    conv_kernel_size: int
+    subsampling_conv_channels: int
+    num_mel_bins: int
+    subsampling_conv_kernel_size: int
+    subsampling_conv_stride: int
+    dropout: float
+    dropout_positions: float
+    layerdrop: float
+    activation_dropout: float
+    attention_dropout: float
+    max_position_embeddings: int
+    initializer_range: float
+    layer_norm_eps: float
+    feed_forward_residual_weights: Any
+    conv_residual_weights: Any
+    batch_norm_momentum: float
+    rope_parameters: Any
 
 class LayoutLMConfig(PreTrainedConfig):
     vocab_size: int
@@ -4721,6 +4998,43 @@ class MoonshineConfig(PreTrainedConfig):
     num_hidden_layers: int
     hidden_act: str
 
+class MoonshineStreamingConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    is_encoder_decoder: bool
+    encoder_config: Any
+    vocab_size: int
+    hidden_act: str
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    rope_parameters: Any
+    decoder_start_token_id: Any
+    pad_head_dim_to_multiple_of: Any
+    tie_word_embeddings: bool
+
+class MoonshineStreamingEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    attention_dropout: float
+    attention_bias: bool
+    head_dim: Any
+    hidden_act: str
+    num_key_value_heads: int
+    sample_rate: int
+    frame_ms: float
+    sliding_windows: Any
+
 class MPNetConfig(PreTrainedConfig):
     vocab_size: int
     hidden_size: int
@@ -5005,6 +5319,25 @@ class Nemotron3DiarizationConfig(PreTrainedConfig):
     fifo_length: int
     speaker_cache_update_period: int
     initializer_range: float
+
+class Nemotron3DiarizationHeadConfig(PreTrainedConfig):
+    hidden_size: int
+    num_speakers: int
+    audio_hidden_size: int
+    subsampling_factor: int
+
+class Nemotron3DiarizationStreamingConfig(PreTrainedConfig):
+    fifo_length: int
+    speaker_cache_update_period: int
+    speaker_cache_length: int
+    speaker_cache_silence_frames_per_speaker: int
+    prediction_score_threshold: float
+    latest_frames_score_boost: float
+    strong_boost_rate: float
+    weak_boost_rate: float
+    min_positive_scores_rate: float
+    num_speakers: int
+    subsampling_factor: int
 
 class Nemotron3DiarizationAudioConfig(PreTrainedConfig):
     hidden_size: int
@@ -5591,6 +5924,51 @@ class Pix2StructConfig(PreTrainedConfig):
     tie_word_embeddings: bool
     is_encoder_decoder: bool
 
+class Pix2StructTextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    dropout_rate: float
+    layer_norm_epsilon: float
+    initializer_factor: float
+    dense_act_fn: str
+    decoder_start_token_id: int
+    use_cache: bool
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: Any
+    tie_word_embeddings: bool
+    is_decoder: bool
+    add_cross_attention: bool
+    num_attention_heads: int
+    num_hidden_layers: int
+    d_model: int
+
+class Pix2StructVisionConfig(PreTrainedConfig):
+    hidden_size: int
+    patch_embed_hidden_size: int
+    d_ff: int
+    d_kv: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    dense_act_fn: str
+    layer_norm_eps: float
+    dropout_rate: float
+    attention_dropout: float
+    initializer_range: float
+    initializer_factor: float
+    seq_len: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    num_heads: int
+    d_model: int
+    layer_norm_epsilon: float
+
 class PLBartConfig(PreTrainedConfig):
     vocab_size: int
     max_position_embeddings: int
@@ -6115,6 +6493,51 @@ class SEWConfig(PreTrainedConfig):
     eos_token_id: int
     squeeze_factor: int
 
+class SEWDConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    hidden_dropout: float
+    activation_dropout: float
+    attention_dropout: float
+    feat_proj_dropout: float
+    final_dropout: float
+    initializer_range: float
+    layer_norm_eps: float
+    feat_extract_norm: str
+    feat_extract_activation: str
+    conv_dim: Any
+    conv_stride: Any
+    conv_kernel: Any
+    conv_bias: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    apply_spec_augment: bool
+    mask_time_prob: float
+    mask_time_length: int
+    mask_time_min_masks: int
+    mask_feature_prob: float
+    mask_feature_length: int
+    mask_feature_min_masks: int
+    ctc_loss_reduction: str
+    ctc_zero_infinity: bool
+    use_weighted_layer_sum: bool
+    classifier_proj_size: int
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    squeeze_factor: int
+    max_position_embeddings: int
+    position_buckets: int
+    share_att_key: bool
+    relative_attention: bool
+    pos_att_type: Any
+    norm_rel_ebd: str
+    feature_layer_norm_eps: float
+
 class SiglipVisionConfig(PreTrainedConfig):
     hidden_size: int
     num_hidden_layers: int
@@ -6389,6 +6812,112 @@ class T5GemmaConfig(PreTrainedConfig):
     bos_token_id: Any
     pad_token_id: Any
     eos_token_id: Any
+
+class T5GemmaModuleConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: float
+    attn_logit_softcapping: float
+    is_decoder: bool
+
+class T5Gemma2Config(PreTrainedConfig):
+    encoder: Any
+    decoder: Any
+    is_encoder_decoder: bool
+    dropout_rate: float
+    attention_dropout: float
+    classifier_dropout_rate: float
+    initializer_range: float
+    image_token_index: int
+    eoi_token_index: Any
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: Any
+
+class T5Gemma2DecoderConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
+
+class T5Gemma2EncoderConfig(PreTrainedConfig):
+    text_config: Any
+    vision_config: Any
+    mm_tokens_per_image: int
+    boi_token_index: int
+    eoi_token_index: int
+    image_token_index: int
+    initializer_range: float
+    tie_word_embeddings: bool
+    image_token_id: int
+    eoi_token_id: int
+    boi_token_id: int
+
+class T5Gemma2TextConfig(PreTrainedConfig):
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+    rms_norm_eps: float
+    use_cache: bool
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+    tie_word_embeddings: bool
+    rope_parameters: Any
+    attention_dropout: float
+    head_dim: int
+    attention_bias: bool
+    hidden_activation: str
+    query_pre_attn_scalar: int
+    sliding_window: int
+    layer_types: Any
+    final_logit_softcapping: Any
+    attn_logit_softcapping: Any
 
 class TapasConfig(PreTrainedConfig):
     vocab_size: int
@@ -7548,6 +8077,12 @@ class CamembertForMultipleChoice(_Loads, _heads.MultipleChoice):
 class CamembertForCausalLM(_Loads, _models_bert_heads.RobertaCausalLM):
     config: CamembertConfig
 
+class CanaryModel(_Loads, _models_canary.Model):
+    config: CanaryConfig
+
+class CanaryForConditionalGeneration(_Loads, _models_canary.LM):
+    config: CanaryConfig
+
 class CanineModel(_Loads, _models_canine.PooledModel):
     config: CanineConfig
 
@@ -7562,6 +8097,9 @@ class CanineForQuestionAnswering(_Loads, _heads.QuestionAnswering):
 
 class CanineForMultipleChoice(_Loads, _heads.MultipleChoice):
     config: CanineConfig
+
+class ClapModel(_Loads, _models_clap.Model):
+    config: ClapConfig
 
 class CLIPVisionModel(_Loads, _models_clip.ClipTower):
     config: CLIPVisionConfig
@@ -7589,6 +8127,12 @@ class Cohere2MoeModel(_Loads, _models_moe.Model):
 
 class Cohere2MoeForCausalLM(_Loads, _models_moe.CausalLM):
     config: Cohere2MoeConfig
+
+class CohereAsrModel(_Loads, _models_canary.Model):
+    config: CohereAsrConfig
+
+class CohereAsrForConditionalGeneration(_Loads, _models_canary.LM):
+    config: CohereAsrConfig
 
 class CohereCompassTextModel(_Loads, _models_decoder_mrope.CompassModel):
     config: CohereCompassTextConfig
@@ -7836,6 +8380,9 @@ class ElectraForCausalLM(_Loads, _models_electra.ElectraCausalLM):
 class ElectraForPreTraining(_Loads, _models_electra.ElectraPreTraining):
     config: ElectraConfig
 
+class EmbeddingGemma2Model(_Loads, _models_embedding_gemma2.Model):
+    config: EmbeddingGemma2Config
+
 class EmbeddingGemma2TextModel(_Loads, _models_two_way.EmbeddingGemma2Model):
     config: EmbeddingGemma2TextConfig
 
@@ -8079,6 +8626,9 @@ class Gemma3nForCausalLM(_Loads, _models_decoder.CausalLM):
 class Gemma4AssistantForCausalLM(_Loads, _models_decoder_drafts.DraftModel):
     config: Gemma4AssistantConfig
 
+class Gemma4AudioModel(_Loads, _models_gemma4_audio.Model):
+    config: Gemma4AudioConfig
+
 class Gemma4TextModel(_Loads, _models_decoder_gemma.Gemma4Model):
     config: Gemma4TextConfig
 
@@ -8093,6 +8643,9 @@ class Gemma4UnifiedTextModel(_Loads, _models_decoder_gemma.Gemma4Model):
 
 class Gemma4UnifiedForCausalLM(_Loads, _models_decoder_gemma.Gemma4CausalLM):
     config: Gemma4UnifiedTextConfig
+
+class Gemma4VisionModel(_Loads, _models_gemma4_vision.Model):
+    config: Gemma4VisionConfig
 
 class GlmModel(_Loads, _models_decoder.Model):
     config: GlmConfig
@@ -8243,6 +8796,9 @@ class GraniteForCausalLM(_Loads, _models_decoder.GraniteCausalLM):
 
 class GraniteDoclingTextModel(_Loads, _models_decoder_mrope.Deepstack):
     config: GraniteDoclingTextConfig
+
+class GraniteSpeech5Encoder(_Loads, _models_granite_speech5.Model):
+    config: GraniteSpeech5EncoderConfig
 
 class GraniteSWAModel(_Loads, _models_decoder_windows.ThetaModel):
     config: GraniteSWAConfig
@@ -8411,6 +8967,9 @@ class LagunaModel(_Loads, _models_moe.Model):
 
 class LagunaForCausalLM(_Loads, _models_moe.CausalLM):
     config: LagunaConfig
+
+class LasrEncoder(_Loads, _models_lasr.Model):
+    config: LasrEncoderConfig
 
 class LayoutLMModel(_Loads, _models_bert.PooledModel):
     config: LayoutLMConfig
@@ -8786,6 +9345,12 @@ class MoonshineModel(_Loads, _models_moonshine.Model):
 
 class MoonshineForConditionalGeneration(_Loads, _models_moonshine.LM):
     config: MoonshineConfig
+
+class MoonshineStreamingModel(_Loads, _models_moonshine_streaming.Model):
+    config: MoonshineStreamingConfig
+
+class MoonshineStreamingForConditionalGeneration(_Loads, _models_moonshine.LM):
+    config: MoonshineStreamingConfig
 
 class MPNetModel(_Loads, _models_bert.Model):
     config: MPNetConfig
@@ -9357,6 +9922,15 @@ class SEWForCTC(_Loads, _models_wav2vec2_heads.CTC):
 class SEWForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
     config: SEWConfig
 
+class SEWDModel(_Loads, _models_sew_d.Model):
+    config: SEWDConfig
+
+class SEWDForCTC(_Loads, _models_wav2vec2_heads.CTC):
+    config: SEWDConfig
+
+class SEWDForSequenceClassification(_Loads, _models_wav2vec2_heads.AudioClassification):
+    config: SEWDConfig
+
 class SiglipVisionModel(_Loads, _models_clip.SiglipTower):
     config: SiglipVisionConfig
 
@@ -9476,6 +10050,21 @@ class T5GemmaForTokenClassification(_Loads, _models_t5gemma.TokenClassification)
 
 class T5GemmaEncoderModel(_Loads, _models_t5gemma.EncoderModel):
     config: T5GemmaConfig
+
+class T5Gemma2Model(_Loads, _models_t5gemma2.Model):
+    config: T5Gemma2Config
+
+class T5Gemma2ForConditionalGeneration(_Loads, _models_t5gemma2.LM):
+    config: T5Gemma2Config
+
+class T5Gemma2ForSequenceClassification(_Loads, _models_t5gemma2.SequenceClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2ForTokenClassification(_Loads, _models_t5gemma2.TokenClassification):
+    config: T5Gemma2Config
+
+class T5Gemma2Encoder(_Loads, _models_t5gemma2.Encoder):
+    config: T5Gemma2EncoderConfig
 
 class TapasModel(_Loads, _models_bert.Model):
     config: TapasConfig
@@ -9812,6 +10401,12 @@ class YoutuModel(_Loads, _models_decoder.Model):
 
 class YoutuForCausalLM(_Loads, _models_decoder.CausalLM):
     config: YoutuConfig
+
+class GraniteSpeech5ForCTC(_Loads, _models_granite_speech5.CTC):
+    config: GraniteSpeech5CTCConfig
+
+class LasrForCTC(_Loads, _models_lasr.CTC):
+    config: LasrCTCConfig
 
 class ParakeetForCTC(_Loads, _models_parakeet.CTC):
     config: ParakeetCTCConfig

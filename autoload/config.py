@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from autoload.errors import ConfigError, nearest
 
@@ -80,6 +80,10 @@ NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_h
 MAX_LABELS = 1_000_000
 
 
+# How a part's configuration is made: of a type, of a class, or of a type among fields that a function fills in.
+SubConfig: TypeAlias = "str | type[PreTrainedConfig] | Callable[[Mapping[str, Any]], Mapping[str, Any]]"
+
+
 @dataclass(frozen=True)
 class ConfigSpec:
     """What the config.json of one model type may leave out.
@@ -87,16 +91,18 @@ class ConfigSpec:
     `defaults` are the reference's, in its order. `aliases` maps a standard name to this type's own (`hidden_size` to
     `n_embd`). `complete` computes fields from others once all are read, `finish` from `rope_parameters` too.
     `sub_configs` maps a field that holds another configuration to the model type it has when the file does not say, or
-    to its class where it is no type. A type with `rope_parameters` among its defaults gets them filled from
-    `rope_theta` and `rope_scaling`; `theta` is their default base (one per kind of layer where the type always has
-    several), `partial_rotary_factor` the default part of a head that turns.
+    to its class where it is no type, or to what fills in the file's fields; those in `optional` may be null, for none.
+    A type with `rope_parameters` among its defaults gets them filled from `rope_theta` and `rope_scaling`; `theta` is
+    their default base (one per kind of layer where the type always has several), `partial_rotary_factor` the default
+    part of a head that turns.
     """
 
     defaults: Mapping[str, Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[PreTrainedConfig], None] | None = None
     finish: Callable[[PreTrainedConfig], None] | None = None
-    sub_configs: Mapping[str, str | type[PreTrainedConfig]] = field(default_factory=dict)
+    sub_configs: Mapping[str, SubConfig] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()  # of `sub_configs`
     theta: float | Mapping[str, float] = 10000.0
     partial_rotary_factor: float | None = None
     ignore_at_inference: tuple[str, ...] = ("past_key_values",)
@@ -142,7 +148,8 @@ class PreTrainedConfig:
         rope = {standard: fields.pop(key) for key, standard in names.items() if key in fields}
         self.__dict__.update(fields)
         for name, default_type in spec.sub_configs.items():
-            self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
+            if self.__dict__.get(name) is not None or name not in spec.optional:
+                self.__dict__[name] = _sub_config(name, self.__dict__.get(name), default_type)
         _check_types(self, spec.defaults)
         _label_maps(self, labels)
         if spec.complete:
@@ -259,7 +266,9 @@ class PreTrainedConfig:
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):
                 # What stands two levels down is written in full, as every reader of such files has seen it.
-                out[name] = part.to_diff_dict() | {inner: full[name][inner] for inner in part.spec.sub_configs}
+                usual = {key for key in COMMON if full[name].get(key) == part.spec.defaults.get(key, COMMON[key])}
+                out[name] = {key: value for key, value in part.to_diff_dict().items() if key not in usual}
+                out[name] |= {inner: full[name][inner] for inner in part.spec.sub_configs}
                 out[name].pop("transformers_version")
         out.pop("_name_or_path", None)
         return out
@@ -349,7 +358,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig]) -> PreTrainedConfig:
+def _sub_config(name: str, value: Any, default_type: SubConfig) -> PreTrainedConfig:
     from autoload.registry import config_class
 
     if isinstance(value, PreTrainedConfig):
@@ -360,6 +369,9 @@ def _sub_config(name: str, value: Any, default_type: str | type[PreTrainedConfig
         raise ConfigError(name, value, "an object with the fields of a configuration")
     if isinstance(default_type, type):
         return default_type(**value)
+    if not isinstance(default_type, str):
+        value = default_type(value)
+        default_type = ""
     return config_class(value.get("model_type") or default_type)(**value)
 
 
@@ -414,7 +426,7 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
         if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
             raise ConfigError(key, names, "a list of names")
     for key, value in config.__dict__.items():
-        if isinstance(defaults.get(key), Mapping):  # one size for each part of the model
+        if isinstance(defaults.get(key), (Mapping, list)):  # one size for each part of the model
             continue
         if key in SIZES and value is not None and not (key in LISTS and isinstance(value, (list, tuple, Mapping))):
             number = config.__dict__[key] = _whole(key, value)

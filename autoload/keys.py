@@ -63,12 +63,11 @@ class Prefix:
 class Stack:
     """Many matrices of the file, numbered by `#`, are one tensor here, on a new first axis.
 
-    Several templates are joined on axis `join` of the single matrices first (gate and up).
+    Matrices of several templates (gate and up) stand one under the other.
     """
 
     hub: tuple[str, ...]
     ours: str
-    join: int = 0
 
     def pieces(self, names: Iterable[str]) -> dict[str, Piece]:
         found: dict[str, dict[tuple[int, int], str]] = {}
@@ -87,8 +86,9 @@ class Stack:
         def combine(tensors: list[Tensor]) -> Tensor:
             import torch
 
-            rows = [tensors[i : i + width] for i in range(0, len(tensors), width)]
-            return torch.stack([torch.cat(row, self.join) if width > 1 else row[0] for row in rows])
+            if len({tensor.shape for tensor in tensors}) > 1:
+                raise ValueError(f"their shapes differ: {sorted({tuple(tensor.shape) for tensor in tensors})}")
+            return torch.cat(tensors).unflatten(0, (len(tensors) // width, -1))  # each byte is copied once
 
         return tuple(parts[key] for key in sorted(parts)), combine
 
@@ -98,7 +98,7 @@ class Stack:
             return None
         out = {}
         for number, one in enumerate(tensor):
-            for template, part in zip(self.hub, one.chunk(len(self.hub), self.join), strict=True):
+            for template, part in zip(self.hub, one.chunk(len(self.hub)), strict=True):
                 body = _fill(template, match, str(number))
                 out[name[: match.start("body")] + body + name[match.end("body") :]] = part.contiguous()
         return out

@@ -98,13 +98,13 @@ def load_weights(
     """
     if isinstance(weights, Weights):
         where += f" ({weights.paths[0].name if len(weights.paths) == 1 else f'{len(weights.paths)} shards'})"
-    targets, tied = dict(slots(model)), _tied(model)
+    put = Putter(model, dtype, device)
+    targets, tied = put.targets, _tied(model)
     names = list(weights.entries if isinstance(weights, Weights) else weights)
     renamed = _renamed(names, key_mapping)
     matches = _match(model, targets, tied, renamed, weights)
     prefix = getattr(model, "base_model_prefix", "")
     report = LoadingReport(unexpected=[renamed[n] for n in matches.unexpected], unwrapped=matches.unwrapped)
-    put = Putter(model, targets, dtype, device)
     for target, piece in matches.pieces.items():
         sources = tuple(renamed[s] for s in piece.sources)
         mismatch = put.place(target, Piece(sources, piece.combine), weights, where)
@@ -120,6 +120,7 @@ def load_weights(
     fits = {name for name, *_ in report.mismatched}
     _judge(
         model,
+        list(targets),
         report,
         strict,
         ignore_mismatched_sizes,
@@ -143,7 +144,7 @@ def load_weights(
 
 def compare(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
     """What `load_weights` would report of a checkpoint with tensors of these names and shapes; nothing is loaded."""
-    targets, tied = dict(slots(model)), _tied(model)
+    targets, tied = dict(slots(dict(model.named_modules()))), _tied(model)
     matches = _match(model, targets, tied, shapes)
     report = LoadingReport(unexpected=matches.unexpected, unwrapped=matches.unwrapped)
     for target, piece in matches.pieces.items():
@@ -221,6 +222,7 @@ def _tied(model: nn.Module) -> dict[str, str]:
 
 def _judge(
     model: nn.Module,
+    targets: list[str],
     report: LoadingReport,
     strict: Strict,
     ignore_mismatched: bool,
@@ -232,7 +234,6 @@ def _judge(
     claimed: bool,
 ) -> None:
     """Raise where the weights do not fit under the rule that was asked for; `claimed`: files say they have the head."""
-    targets = [name for name, _ in slots(model)]
     missing = [name for name in report.missing if name not in mismatched]
     bad_shapes = [
         (name, found, expected)

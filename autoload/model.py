@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -81,6 +81,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         cls.loss_type = named_loss(cls.__name__)
         if "variant" in vars(cls):  # a class of one model type
             cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
+            cls.__init__ = _initialised(cls.__init__)
 
     def __init__(self, config: Any):
         super().__init__()
@@ -163,6 +164,13 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         for module in self.modules():
             init_module(module, std)
         self.tie_weights()
+
+    def post_init(self) -> None:
+        """What the constructor of a user's subclass calls last: parameters that it added get fresh values too."""
+        from autoload.skeleton import Skeleton
+
+        if not Skeleton.is_built():
+            self.init_weights()
 
     # -- parts
 
@@ -379,6 +387,23 @@ class PreTrainedModel(GenerationMixin, nn.Module):
                 self.model_tags.append(tag)
 
 
+def _initialised(build: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that fills the parameters as `from_config` does, unless it makes a skeleton or a part of a model."""
+
+    @wraps(build)
+    def __init__(self: Any, *args: Any, **keywords: Any) -> None:
+        from autoload.skeleton import Skeleton
+
+        if Skeleton.is_built():
+            build(self, *args, **keywords)
+            return
+        with Skeleton(device=None):
+            build(self, *args, **keywords)
+        self.init_weights()
+
+    return __init__
+
+
 def _stored_bytes(x: Tensor) -> int:
     """What a tensor takes; a quantized one holds several."""
     parts = getattr(x, "__tensor_flatten__", None)
@@ -418,7 +443,7 @@ def init_module(module: nn.Module, std: float) -> None:
 def resized(old: Any, count: int, mean: bool = True, std: float = 0.02) -> Any:
     """A table of `count` rows; those beyond the old ones are their mean, or fresh."""
     table = copy.copy(old)  # its class may scale what it gives
-    table._parameters = {}
+    table._parameters = dict(old._parameters)  # it may have some beside the rows
     table.num_embeddings = count
     table.weight = nn.Parameter(old.weight.new_empty(count, old.embedding_dim), old.weight.requires_grad)
     _resize_rows(table.weight, old.weight, mean, std)

@@ -280,6 +280,13 @@ class ImageTextModelOutput(BaseModelOutput):
 
 
 @dataclass
+class ImageAudioTextModelOutput(ImageTextModelOutput):
+    """Hidden states of words, images and sounds together; `audio_hidden_states` (tokens of all sounds, dim)."""
+
+    audio_hidden_states: Tensor | None = None
+
+
+@dataclass
 class ImageTextMaskedLMOutput(MaskedLMOutput):
     """Hidden tokens beside images; `image_hidden_states` (tokens of all images, dim)."""
 
@@ -557,6 +564,37 @@ class UniSpeechSatForPreTrainingOutput(ModelOutput):
 
 @dataclass
 class ParakeetEncoderModelOutput(BaseModelOutputWithPooling):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
+class Gemma4AudioModelOutput(BaseModelOutputWithPooling):
+    """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
+
+    attention_mask: Tensor | None = None
+
+
+@dataclass
+class ClapOutput(ModelOutput):
+    """Scores of sounds and texts, (sounds, texts) and turned over; vectors of both, and what the towers gave."""
+
+    loss: Tensor | None = None
+    logits_per_audio: Tensor = ALWAYS
+    logits_per_text: Tensor = ALWAYS
+    text_embeds: Tensor = ALWAYS
+    audio_embeds: Tensor = ALWAYS
+    text_model_output: Any = None
+    audio_model_output: Any = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are set, in order; the towers' as tuples too."""
+        return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())
+
+
+@dataclass
+class MoonshineStreamingEncoderModelOutput(BaseModelOutput):
     """Hidden states of fewer frames than were given, and `attention_mask` (batch, frames), which of them are real."""
 
     attention_mask: Tensor | None = None

@@ -80,6 +80,11 @@ class ProcessorMixin:
         audio_own, text_own = keywords.get("audio_kwargs") or {}, keywords.get("text_kwargs") or {}
         return {**self.audio_defaults, **for_audio, **audio_own}, {**self.text_defaults, **for_text, **text_own}
 
+    @property
+    def known_keywords(self) -> set[str]:
+        """Names of the keywords that a call hands on to one of the two."""
+        return {*GROUPS} | _keywords(self.feature_extractor) | _keywords(self.tokenizer)
+
     def pad(self, input_features: Any = None, labels: Any = None, **keywords: Any) -> Any:
         """Give examples one length, for collators: sounds by the feature extractor, ids by the tokenizer."""
         if input_features is None and labels is None:
@@ -175,6 +180,28 @@ class Wav2Vec2BertProcessor(ProcessorMixin):
     """Of CTC models that read filter banks."""
 
 
+class GraniteSpeech5Processor(ProcessorMixin):
+    """Of Granite Speech's CTC models."""
+
+
+class LasrProcessor(ProcessorMixin):
+    """Of LASR's CTC models. Unlike the reference's it keeps the mask of a sound that has a text: the loss needs it."""
+
+    text_defaults: ClassVar[Mapping[str, Any]] = dict(
+        padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt"
+    )
+    audio_defaults: ClassVar[Mapping[str, Any]] = dict(
+        padding="longest", return_attention_mask=True, return_tensors="pt"
+    )
+
+
+class MoonshineStreamingProcessor(ProcessorMixin):
+    """Of the streaming Moonshine, which reads whole frames."""
+
+    text_defaults = {"return_tensors": "pt"}
+    audio_defaults = {"pad_to_multiple_of": 80, "padding": True, "return_tensors": "pt"}
+
+
 class Speech2TextProcessor(ProcessorMixin):
     """Of Speech2Text."""
 
@@ -218,16 +245,25 @@ class ClapProcessor(ProcessorMixin):
 
 CLASSES: dict[str, type[ProcessorMixin]] = {
     cls.__name__: cls
-    for cls in (ClapProcessor, Speech2TextProcessor, Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor)
+    for cls in (
+        *(ClapProcessor, GraniteSpeech5Processor, LasrProcessor, MoonshineStreamingProcessor, Speech2TextProcessor),
+        *(Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor),
+    )
 }
 ELSEWHERE = {  # class -> file, read when it is first asked for
+    **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
     "Nemotron3DiarizationProcessor": "autoload.diarization",
     "Nemotron3_5AsrProcessor": "autoload.transcripts",
     "NemotronAsrStreamingProcessor": "autoload.transcripts",
     "ParakeetProcessor": "autoload.transcripts",
 }
 CLASS_OF_TYPE = {  # of models whose files do not name the class
+    "canary": "CanaryProcessor",
     "clap": "ClapProcessor",
+    "cohere_asr": "CohereAsrProcessor",
+    "granite_speech5_ctc": "GraniteSpeech5Processor",
+    **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrProcessor"),
+    "moonshine_streaming": "MoonshineStreamingProcessor",
     "nemotron3_5_asr": "Nemotron3_5AsrProcessor",
     "nemotron3_diarization": "Nemotron3DiarizationProcessor",
     "nemotron_asr_streaming": "NemotronAsrStreamingProcessor",

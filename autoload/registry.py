@@ -43,6 +43,10 @@ SEQ2SEQ_LM = SEQ2SEQ + " CausalLM"
 DEBERTA = ENCODER_MST + " QuestionAnswering PreTraining=MaskedLM" + TEXT
 T5 = SEQ2SEQ + " SequenceClassification TokenClassification QuestionAnswering TextEncoding"
 T5GEMMA = SEQ2SEQ + " SequenceClassification TokenClassification TextEncoding PreTraining=Seq2SeqLM"
+T5GEMMA2 = (
+    SEQ2SEQ + " SequenceClassification TokenClassification PreTraining=Seq2SeqLM"
+    " ImageTextToText=Seq2SeqLM MultimodalLM=Seq2SeqLM"
+)
 SPEECH = "Model CTC AudioClassification"
 SPEECH_FX = SPEECH + " AudioFrameClassification AudioXVector"
 BART = SEQ2SEQ_LM + " SequenceClassification QuestionAnswering MaskedLM=Seq2SeqLM PreTraining=Seq2SeqLM"
@@ -71,12 +75,15 @@ MODELS: dict[str, Row] = {
     "bridgetower": Row("bridgetower", "BridgeTower", "Model"),
     "bros": Row("layoutlm", "Bros", "Model TokenClassification"),
     "camembert": Row("roberta", "Camembert", ENCODER_LM),
+    "canary": Row("canary", "Canary", "Model SpeechSeq2Seq"),
     "canine": Row("canine", "Canine", "Model SequenceClassification TokenClassification QuestionAnswering MultipleChoice"),
+    "clap": Row("clap", "Clap", "Model"),
     "clip_vision_model": Row("clip", "CLIPVision", "Model"),
     "codegen": Row("gpt_rotary", "CodeGen", LM),
     "cohere": Row("decoder", "Cohere", LM),
     "cohere2": Row("decoder_windows", "Cohere2", LM),
     "cohere2_moe": Row("moe_windows", "Cohere2Moe", LM),
+    "cohere_asr": Row("canary", "CohereAsr", "Model SpeechSeq2Seq"),
     "cohere_compass_text": Row("decoder_mrope", "CohereCompassText", LM_S),
     "colmodernvbert": Row("modernvbert", "ColModernVBert", "PreTraining"),
     "convbert": Row("electra", "ConvBert", ENCODER),
@@ -101,6 +108,7 @@ MODELS: dict[str, Row] = {
     "dots3_note_text": Row("mla_indexed", "Dots3NoteText", LM),
     "dpr": Row("bert_kin", "DPR", "Model"),
     "electra": Row("electra", "Electra", ENCODER + " CausalLM PreTraining" + TEXT),
+    "embedding_gemma2": Row("embedding_gemma2", "EmbeddingGemma2", "Model"),
     "embedding_gemma2_text": Row("two_way", "EmbeddingGemma2Text", "Model"),
     "encoder-decoder": Row("encoder_decoder", "EncoderDecoder", "Seq2SeqLM"),
     "ernie": Row("bert_kin", "Ernie", ENCODER + " CausalLM PreTraining NextSentencePrediction"),
@@ -123,9 +131,11 @@ MODELS: dict[str, Row] = {
     "gemma3_text": Row("decoder_windows", "Gemma3Text", LM_S),
     "gemma3n_text": Row("decoder_altup", "Gemma3nText", LM),
     "gemma4_assistant": Row("decoder_drafts", "Gemma4Assistant", "CausalLM"),
+    "gemma4_audio": Row("gemma4_audio", "Gemma4Audio", "Model"),
     "gemma4_text": Row("decoder_gemma", "Gemma4Text", LM),
     "gemma4_unified_assistant": Row("decoder_drafts", "Gemma4UnifiedAssistant", "CausalLM"),
     "gemma4_unified_text": Row("decoder_gemma", "Gemma4UnifiedText", LM),
+    "gemma4_vision": Row("gemma4_vision", "Gemma4Vision", "Model"),
     "glm": Row("decoder_gated", "Glm", LM_ST),
     "glm4": Row("decoder_gated", "Glm4", LM_ST),
     "glm4_moe": Row("moe_sigmoid", "Glm4Moe", LM),
@@ -144,6 +154,8 @@ MODELS: dict[str, Row] = {
     "gptj": Row("gpt_rotary", "GPTJ", LM_S + " QuestionAnswering"),
     "granite": Row("decoder", "Granite", LM),
     "granite_docling_text": Row("decoder_mrope", "GraniteDoclingText", "Model"),
+    "granite_speech5_ctc": Row("granite_speech5", "GraniteSpeech5", "Model=CTC CTC", "GraniteSpeech5CTC"),
+    "granite_speech5_encoder": Row("granite_speech5", "GraniteSpeech5Encoder", "Model"),
     "granite_swa": Row("decoder_windows", "GraniteSWA", LM),
     "granitemoe": Row("moe", "GraniteMoe", LM),
     "granitemoe_swa": Row("moe_windows", "GraniteMoeSWA", LM),
@@ -167,6 +179,8 @@ MODELS: dict[str, Row] = {
     "jina_embeddings_v3": Row("nomic_bert", "JinaEmbeddingsV3", ENCODER_MST + " QuestionAnswering"),
     "kolibri1": Row("moe_windows", "Kolibri1", LM),
     "laguna": Row("moe_attention", "Laguna", LM),
+    "lasr_ctc": Row("lasr", "Lasr", "Model=CTC CTC", "LasrCTC"),
+    "lasr_encoder": Row("lasr", "LasrEncoder", "Model"),
     "layoutlm": Row("layoutlm", "LayoutLM", ENCODER_MST + " DocumentQuestionAnswering PreTraining=MaskedLM"),
     "layoutlmv2": Row("layoutlmv2", "LayoutLMv2", "Model SequenceClassification TokenClassification" + DOCUMENT),
     "layoutlmv3": Row("layoutlmv3", "LayoutLMv3", "Model SequenceClassification TokenClassification" + DOCUMENT),
@@ -200,6 +214,7 @@ MODELS: dict[str, Row] = {
     "modernvbert": Row("modernvbert", "ModernVBert", ENCODER_MST),
     "molmo2_text": Row("decoder_text", "Molmo2Text", "Model" + TEXT),
     "moonshine": Row("moonshine", "Moonshine", "Model SpeechSeq2Seq"),
+    "moonshine_streaming": Row("moonshine_streaming", "MoonshineStreaming", "Model SpeechSeq2Seq"),
     "mpnet": Row("mpnet", "MPNet", ENCODER + " PreTraining=MaskedLM"),
     "mpt": Row("gpt_alibi", "Mpt", LM_STQ + " PreTraining=CausalLM"),
     "mra": Row("mra", "Mra", ENCODER + " PreTraining=MaskedLM"),
@@ -258,6 +273,7 @@ MODELS: dict[str, Row] = {
     "roformer": Row("bert_kin", "RoFormer", ENCODER + " CausalLM" + TEXT),
     "seed_oss": Row("decoder_gated", "SeedOss", LM_STQ),
     "sew": Row("wav2vec2_kin", "SEW", SPEECH),
+    "sew-d": Row("sew_d", "SEWD", SPEECH),
     "siglip_vision_model": Row("clip", "SiglipVision", "Model"),
     "smollm3": Row("decoder_windows", "SmolLM3", LM_STQ),
     "solar_open": Row("moe_sigmoid", "SolarOpen", LM),
@@ -269,6 +285,8 @@ MODELS: dict[str, Row] = {
     "switch_transformers": Row("switch_transformers", "SwitchTransformers", SEQ2SEQ + " PreTraining=Seq2SeqLM"),
     "t5": Row("t5", "T5", T5 + " PreTraining=Seq2SeqLM"),
     "t5gemma": Row("t5gemma", "T5Gemma", T5GEMMA),
+    "t5gemma2": Row("t5gemma2", "T5Gemma2", T5GEMMA2),
+    "t5gemma2_encoder": Row("t5gemma2", "T5Gemma2Encoder", "Model"),
     "tapas": Row("tapas", "Tapas", "Model MaskedLM SequenceClassification PreTraining=MaskedLM TableQuestionAnswering"),
     "trocr": Row("bart", "TrOCR", "CausalLM"),
     "tvp": Row("tvp", "Tvp", "Model"),
@@ -310,6 +328,8 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("bert", "CausalLM"): "BertLMHeadModel",
     ("bert-generation", "CausalLM"): "BertGenerationDecoder",
     ("bert-generation", "Model"): "BertGenerationEncoder",
+    ("canary", "SpeechSeq2Seq"): "CanaryForConditionalGeneration",
+    ("cohere_asr", "SpeechSeq2Seq"): "CohereAsrForConditionalGeneration",
     ("cohere_compass_text", "CausalLM"): "CohereCompassForCausalLM",
     ("colmodernvbert", "PreTraining"): "ColModernVBertForRetrieval",
     ("ctrl", "CausalLM"): "CTRLLMHeadModel",
@@ -324,12 +344,15 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("gemma4_text", "CausalLM"): "Gemma4ForCausalLM",
     ("gemma4_unified_text", "CausalLM"): "Gemma4UnifiedForCausalLM",
     ("gpt2", "CausalLM"): "GPT2LMHeadModel",
+    ("granite_speech5_encoder", "Model"): "GraniteSpeech5Encoder",
+    ("lasr_encoder", "Model"): "LasrEncoder",
     ("layoutlm", "DocumentQuestionAnswering"): "LayoutLMForQuestionAnswering",
     ("llama4_text", "CausalLM"): "Llama4ForCausalLM",
     ("marian", "Seq2SeqLM"): "MarianMTModel",
     ("minimax_m3_vl_text", "CausalLM"): "MiniMaxM3VLForCausalLM",
     ("moonshine", "SpeechSeq2Seq"): "MoonshineForConditionalGeneration",
     ("nemotron_asr_streaming_encoder", "Model"): "NemotronAsrStreamingEncoder",
+    ("moonshine_streaming", "SpeechSeq2Seq"): "MoonshineStreamingForConditionalGeneration",
     ("openai-gpt", "CausalLM"): "OpenAIGPTLMHeadModel",
     ("parakeet_encoder", "Model"): "ParakeetEncoder",
     ("perceiver", "ImageClassification"): "PerceiverForImageClassificationLearned",
@@ -337,6 +360,7 @@ IRREGULAR: dict[tuple[str, str], str] = {
     ("pop2piano", "SpeechSeq2Seq"): "Pop2PianoForConditionalGeneration",
     ("reformer", "CausalLM"): "ReformerModelWithLMHead",
     ("speech_to_text", "SpeechSeq2Seq"): "Speech2TextForConditionalGeneration",
+    ("t5gemma2_encoder", "Model"): "T5Gemma2Encoder",
     ("tapas", "TableQuestionAnswering"): "TapasForQuestionAnswering",
     ("udop", "ImageTextToText"): "UdopForConditionalGeneration",
     ("vilt", "VisualQuestionAnswering"): "ViltForQuestionAnswering",
@@ -594,12 +618,25 @@ def find_name(name: str) -> Any:
     if name.endswith("Config"):
         stem = name[: -len("Config")]
         model_type = next((t for t, row in MODELS.items() if (row.config or row.prefix) == stem), None)
-        return None if model_type is None else _built_in_config(model_type)
+        return _part_config(name) if model_type is None else _built_in_config(model_type)
     for model_type in _owners():
         for task in classes_of(model_type):
             if class_name(model_type, task) == name:
                 return _built_in(model_type, task)
     return None
+
+
+def part_configs(model_type: str) -> list[type[PreTrainedConfig]]:
+    """Classes of configurations that stand in those of a type, and are no type of their own."""
+    parts = _built_in_config(model_type).spec.sub_configs.values()
+    return [cls for cls in parts if isinstance(cls, type) and cls.__module__ == "autoload"]
+
+
+def _part_config(name: str) -> type[PreTrainedConfig] | None:
+    """One of these by its name; how that begins says in which families to look."""
+    families = {row.family for row in MODELS.values() if name.startswith(row.config or row.prefix)}
+    parts = (cls for t, row in MODELS.items() if row.family in families for cls in part_configs(t))
+    return next((cls for cls in parts if cls.__name__ == name), None)
 
 
 def _owner(model_type: str) -> str:

@@ -254,7 +254,8 @@ class AutoModelForSentenceEmbedding:
 
 def _encoder_limit(encoder: Any, tokenizer: Any) -> int | None:
     """The shorter of what positions and tokenizer allow, or None where neither sets a limit."""
-    limits = [getattr(encoder.config, "max_position_embeddings", None), tokenizer.model_max_length]
+    config = encoder.config.get_text_config()
+    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     found = [int(limit) for limit in limits if limit is not None and limit < 10**9]
     return min(found, default=None)
 

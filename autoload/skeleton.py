@@ -7,6 +7,7 @@ number is drawn but for new heads.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,14 +22,33 @@ from autoload.weights import Weights
 
 
 class Skeleton(TorchFunctionMode):
-    """Within it, tensors are made on the meta device and initialisers do nothing. Of this thread only."""
+    """Within it, initialisers do nothing, and tensors are made on `device` where the code names none. Of this thread only."""
+
+    _within = threading.local()
+
+    def __init__(self, device: str | None = "meta"):
+        super().__init__()
+        self.device = device
+
+    @classmethod
+    def is_built(cls) -> bool:
+        """Whether this thread is in the middle of building one."""
+        return getattr(cls._within, "depth", 0) > 0
+
+    def __enter__(self) -> Any:
+        self._within.depth = getattr(self._within, "depth", 0) + 1
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self._within.depth -= 1
+        super().__exit__(*raised)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _INITIALISERS:
             return args[0] if args else kwargs["tensor"]
-        if func in _FACTORIES and kwargs.get("device") is None:
-            kwargs["device"] = "meta"
+        if self.device is not None and func in _FACTORIES and kwargs.get("device") is None:
+            kwargs["device"] = self.device
         return func(*args, **kwargs)
 
 
@@ -60,7 +80,7 @@ def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None)
     from autoload import sharding
 
     mesh = sharding.mesh_for(tp_plan, device_mesh)
-    sharding.shard(model, mesh, Putter(model, {}, dtype, None).dtype_of)
+    sharding.shard(model, mesh, Putter(model, dtype).dtype_of)
     return next(model.parameters()).device
 
 
@@ -71,9 +91,9 @@ def parameter_device() -> torch.device:
     return probe.get_parameter("room").device
 
 
-def slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and saved buffers, each name once per place it stands in."""
-    for path, module in model.named_modules():
+def slots(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and saved buffers of a model's modules, each name once per place it stands in."""
+    for path, module in modules.items():
         dot = f"{path}." if path else ""
         for name, p in module._parameters.items():
             if p is not None:
@@ -98,18 +118,19 @@ class Putter:
     def __init__(
         self,
         model: nn.Module,
-        targets: Mapping[str, Tensor],
-        dtype: torch.dtype | None,
-        device: torch.device | Callable[[str], torch.device] | None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | Callable[[str], torch.device] | None = None,
     ):
-        self.model, self.targets, self.dtype, self.device = model, targets, dtype, device
+        self.model, self.dtype, self.device = model, dtype, device
+        self.modules = dict(model.named_modules())
+        self.targets = dict(slots(self.modules))
+        self.is_cut = getattr(model, "_device_mesh", None) is not None  # over several processes
         self.keep_fp32: tuple[str, ...] = tuple(getattr(model, "keep_fp32", ()))
         if dtype == torch.float16:
             self.keep_fp32 += tuple(getattr(model, "keep_fp32_in_fp16", ()))
-        self.modules = dict(model.named_modules())
 
     def dtype_of(self, target: str, tensor: Tensor) -> torch.dtype:
-        if not tensor.is_floating_point() or self.dtype is None:
+        if self.dtype is None or not tensor.dtype.is_floating_point:
             return tensor.dtype
         if self.keep_fp32 and any(part in target.split(".") for part in self.keep_fp32):
             return torch.float32
@@ -122,19 +143,17 @@ class Putter:
         self, target: str, piece: Piece, weights: Any, where: str
     ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Put one parameter in; its shapes (file's, model's) when they differ."""
-        expected = tuple(self.targets[target].shape)
-        if piece.combine is None and isinstance(weights, Weights):
+        slot, of_file = self.targets[target], isinstance(weights, Weights)
+        if piece.combine is None and of_file:
             found = weights.entries[piece.sources[0]].shape  # known without reading it
-            if found != expected:
-                return found, expected
-        slot = self.targets[target]
-        cut = _part_of(slot)
+            if found != slot.shape:
+                return found, tuple(slot.shape)
+        read = weights.read if of_file else weights.__getitem__
+        cut = _part_of(slot) if self.is_cut else None
         if cut is not None and piece.combine is None:
             source = piece.sources[0]
-            own = weights.read(source, cut) if isinstance(weights, Weights) else weights[source][cut]
-            self.fill(slot, own)
+            self.fill(slot, read(source, cut) if of_file else read(source)[cut])
             return None
-        read = weights.read if isinstance(weights, Weights) else weights.__getitem__
         tensors = [read(source) for source in piece.sources]
         if piece.combine is None:
             tensor = tensors[0]
@@ -144,9 +163,9 @@ class Putter:
             except (RuntimeError, ValueError, IndexError) as e:
                 text = f"{where}: {', '.join(piece.sources[:3])} cannot be joined into {target}: {e}"
                 raise WeightsError(text, mismatched=[target]) from e
-        if tuple(tensor.shape) != expected:
-            return tuple(tensor.shape), expected
-        if self.targets[target].is_floating_point() and not tensor.is_floating_point():
+        if tensor.shape != slot.shape:
+            return tuple(tensor.shape), tuple(slot.shape)
+        if slot.dtype.is_floating_point and not tensor.dtype.is_floating_point:
             dtype = str(tensor.dtype).removeprefix("torch.")
             text = f"{where}: {', '.join(piece.sources[:3])} holds {dtype}, expected floating numbers for {target}. "
             raise WeightsError(f"{text}Convert them, or load a repository with plain weights.", mismatched=[target])

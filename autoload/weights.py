@@ -64,11 +64,9 @@ class Weights:
 
     def read(self, name: str, part: tuple[slice, ...] | None = None) -> Tensor:
         """The tensor; a view of the mapped file unless the checkpoint is to be copied. Of a `part` only that is read."""
-        path = self.entries[name].file
-        with reading(path, "weights file", CorruptCheckpoint):
-            file = self._open[path]
-            tensor = file.read(name) if isinstance(file, TensorFile) else file[name]
-            tensor = tensor if part is None else tensor[part]  # of a mapped file the rest is never read
+        file = self._open[self.entries[name].file]
+        tensor = file.read(name) if isinstance(file, TensorFile) else file[name]
+        tensor = tensor if part is None else tensor[part]  # of a mapped file the rest is never read
         return tensor.clone() if self._copy else tensor
 
     def floating_dtype(self) -> torch.dtype | None:

@@ -30,6 +30,7 @@ MAY: dict[str, str] = {
     "processing": "errors hub audio",
     "transcripts": "errors audio processing",
     "diarization": "errors processing transcripts",
+    "speech_prompts": "errors audio processing",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
     "outputs": "bridge torch",

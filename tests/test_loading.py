@@ -321,6 +321,27 @@ def test_mapped_weights_can_be_trained_without_touching_the_file(tmp_path: Path)
     assert same_weights(AutoModel.from_pretrained(tmp_path), model)
 
 
+def test_constructor_initialises() -> None:
+    """A class called with a configuration gives what `from_config` gives, and so does a user's subclass."""
+    sizes = dict(vocab_size=60, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = AutoConfig.for_model("bert", **sizes)
+    torch.manual_seed(0)
+    expected = AutoModelForSequenceClassification.from_config(config)
+    torch.manual_seed(0)
+    built = type(expected)(config)
+    assert all(map(torch.equal, built.state_dict().values(), expected.state_dict().values()))
+
+    class Own(type(built.base_model)):
+        def __init__(self, config: autoload.BertConfig):
+            super().__init__(config)
+            self.further = torch.nn.Linear(64, 64)
+            self.post_init()
+
+    own = Own(config)
+    assert own.further.weight.std() < 0.03 and not own.further.bias.any()
+    assert own.embeddings.word_embeddings.weight.std() < 0.03
+
+
 def test_from_config() -> None:
     config = AutoConfig.for_model(
         "llama", **dict(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import autoload
+from autoload import registry
 from autoload.outputs import BaseModelOutput, CausalLMOutputWithPast
 from tests.checkpoints import same_weights, tiny
 
@@ -86,6 +87,15 @@ def test_resized_model_saves_and_loads(model: Any, tmp_path: Path) -> None:
     model.resize_token_embeddings(66)
     model.save_pretrained(tmp_path)
     assert same_weights(type(model).from_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize("model_type", [t for t in registry.MODELS if registry.part_configs(t)])
+def test_parts_of_a_configuration(model_type: str) -> None:
+    """Their classes have names here, as pickles ask."""
+    config = autoload.AutoConfig.for_model(model_type)
+    assert pickle.loads(pickle.dumps(config)) == config
+    for cls in registry.part_configs(model_type):
+        assert getattr(autoload, cls.__name__) is cls
 
 
 def test_copies(model: Any) -> None:

@@ -147,6 +147,52 @@ def test_dense_and_normalise(repository: Path) -> None:
         AutoModelForSentenceEmbedding.from_pretrained(repository)
 
 
+def test_encoder_within_a_larger_model(tmp_path: Path) -> None:
+    """EmbeddingGemma 2, whose text model says how long texts may be; against the reference, pooled by hand."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    text = dict(vocab_size=len(WORDS), hidden_size=16, intermediate_size=20, num_hidden_layers=2, head_dim=8)
+    text |= dict(num_attention_heads=2, global_head_dim=8, hidden_size_per_layer_input=4, embedding_dim=12)
+    special = dict(image_token_id=90, video_token_id=91, audio_token_id=92)
+    saved(tmp_path, "embedding_gemma2", text_config=text | dict(max_position_embeddings=6), **special)
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing("[CLS] $0 [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
+    words.save(str(tmp_path / "tokenizer.json"))
+    named = dict(tokenizer_class="GemmaTokenizer", pad_token="[PAD]", bos_token="[CLS]", eos_token="[SEP]")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    modules(tmp_path, ("Pooling", "1_Pooling", {"pooling_mode_mean_tokens": True}), ("Normalize", "2_Normalize", {}))
+    model = AutoModelForSentenceEmbedding.from_pretrained(tmp_path)
+    assert model.max_length == 6
+    found = model.encode(["a small dog", "the quick quick fox . a dog", "fox"], convert_to="torch")
+    encoder = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    for ids, vector in zip([[2, 5, 6, 7, 3], [2, 9, 10, 10, 13, 3], [2, 13, 3]], found, strict=True):
+        with torch.no_grad():
+            expected = encoder(torch.tensor([ids])).last_hidden_state[0].mean(0)
+        assert torch.allclose(vector, expected / expected.norm(), atol=1e-5)
+
+
+def test_texts_of_one_length_go_together(repository: Path) -> None:
+    """Whatever their order; the vectors come back in that of the texts."""
+    model = AutoModelForSentenceEmbedding.from_pretrained(repository)
+    shapes: list[tuple[int, ...]] = []
+    model.encoder.register_forward_hook(lambda m, inputs, out: shapes.append(out.last_hidden_state.shape[:2]))
+    texts = ["fox", "a small dog . the quick fox .", "dog", "the quick quick small quick fox .", "a ."]
+    found = model.encode(texts, batch_size=2)
+    assert shapes == [(2, 10), (2, 3), (1, 4)]
+    assert np.abs(found - np.stack([model.encode(text) for text in texts])).max() < 1e-6
+
+
+def test_progress(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On long work at a terminal, or where it is asked for."""
+    model = AutoModelForSentenceEmbedding.from_pretrained(repository)
+    model.encode(["a dog"] * 40, batch_size=2)
+    assert capsys.readouterr().err == ""  # no terminal
+    model.encode(["a dog"] * 4, batch_size=2, show_progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
 def test_prompts(repository: Path) -> None:
     modules(repository, ("Pooling", "1_Pooling", {"include_prompt": False}))
     settings = {"prompts": {"query": "query : ", "none": ""}, "default_prompt_name": None}

@@ -13,6 +13,10 @@ from autoload.hub import Files
 CLASSES = {  # class -> file of this folder
     "ASTFeatureExtractor": "kaldi",
     "ClapFeatureExtractor": "clap",
+    "Gemma4AudioFeatureExtractor": "gemma4",
+    "CohereAsrFeatureExtractor": "conformer",
+    "GraniteSpeech5FeatureExtractor": "conformer",
+    "LasrFeatureExtractor": "conformer",
     "NemotronAsrStreamingFeatureExtractor": "nemotron",
     "ParakeetFeatureExtractor": "whisper",
     "SeamlessM4TFeatureExtractor": "kaldi",
@@ -23,6 +27,10 @@ CLASSES = {  # class -> file of this folder
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "audio-spectrogram-transformer": "ASTFeatureExtractor",
     "clap": "ClapFeatureExtractor",
+    **dict.fromkeys(("embedding_gemma2", "gemma4"), "Gemma4AudioFeatureExtractor"),
+    "cohere_asr": "CohereAsrFeatureExtractor",
+    **dict.fromkeys(("granite_speech5_ctc", "granite_speech5_encoder"), "GraniteSpeech5FeatureExtractor"),
+    **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrFeatureExtractor"),
     **dict.fromkeys(
         ("parakeet_ctc", "parakeet_encoder", "parakeet_rnnt", "parakeet_tdt", "canary"), "ParakeetFeatureExtractor"
     ),
@@ -34,8 +42,8 @@ CLASS_OF_TYPE = {  # of models whose files do not name the class
     **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "SeamlessM4TFeatureExtractor"),
     "speech_to_text": "Speech2TextFeatureExtractor",
     **dict.fromkeys(
-        ("data2vec-audio", "hubert", "moonshine", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2",
-         "wav2vec2-bert", "wav2vec2-conformer", "wavlm"),
+        ("data2vec-audio", "hubert", "moonshine", "moonshine_streaming", "sew", "sew-d", "unispeech", "unispeech-sat",
+         "wav2vec2", "wav2vec2-bert", "wav2vec2-conformer", "wavlm"),
         "Wav2Vec2FeatureExtractor",
     ),
     **dict.fromkeys(

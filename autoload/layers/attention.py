@@ -245,6 +245,13 @@ def causal_triangle(queries: int, keys: int, device: Any) -> Tensor:
     return (torch.arange(keys, device=device)[None, :] <= i)[None, None]
 
 
+def band(size: int, behind: int, ahead: int, device: Any) -> Tensor:
+    """True where a key is less than `behind` tokens before the query, or less than `ahead` after it; (1, 1, size, size)."""
+    place = torch.arange(size, device=device)
+    away = place[None, :] - place[:, None]  # (queries, keys)
+    return ((away > -behind) & (away < ahead))[None, None]
+
+
 def all_true(mask: Tensor | None) -> bool:
     """Whether a padding mask hides nothing. Never asked while a graph is traced: the answer would be baked in."""
     return mask is None or (not torch.compiler.is_compiling() and bool((mask != 0).all()))

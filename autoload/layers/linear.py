@@ -1,4 +1,4 @@
-"""Matrices that are stored otherwise than nn.Linear's."""
+"""Linear layers that are stored, or act, otherwise than nn.Linear."""
 
 from __future__ import annotations
 
@@ -24,3 +24,39 @@ class Conv1D(nn.Module):
 
     def extra_repr(self) -> str:
         return f"nf={self.nf}, nx={self.nx}"
+
+
+class ClippedLinear(nn.Module):
+    """A linear layer, without bias, between limits that the checkpoint has for what goes in and what comes out.
+
+    Args:
+        size: of a vector that goes in.
+        out: of one that comes out.
+        clips: False leaves the limits out.
+    """
+
+    input_min: Tensor
+    input_max: Tensor
+    output_min: Tensor
+    output_max: Tensor
+
+    def __init__(self, size: int, out: int, clips: bool):
+        super().__init__()
+        self.clips, self.linear = clips, nn.Linear(size, out, bias=False)
+        if clips:
+            for name in ("input", "output"):
+                self.register_buffer(f"{name}_min", torch.tensor(-float("inf")))
+                self.register_buffer(f"{name}_max", torch.tensor(float("inf")))
+
+    def init_own(self, std: float) -> None:
+        if self.clips:
+            for limit in (self.input_min, self.output_min):
+                limit.fill_(-float("inf"))
+            for limit in (self.input_max, self.output_max):
+                limit.fill_(float("inf"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.clips:
+            return self.linear(x)
+        x = self.linear(x.clamp(self.input_min, self.input_max))
+        return x.clamp(self.output_min, self.output_max)

@@ -80,6 +80,17 @@ class SharedAttention(decoder.Attention):
         return self.turn(self.k_norm(k).transpose(1, 2), cos, sin), self.v_norm(v).transpose(1, 2)
 
 
+class NormedValueAttention(decoder.Attention):
+    """Norms queries, keys and values of each head."""
+
+    def make_norms(self, config: Any, spec: Spec) -> None:
+        super().make_norms(config, spec)
+        self.v_norm = UnweightedRMSNorm(self.dim, norm_eps(config))
+
+    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
+        return super().look(q, k, self.v_norm(v), context, sinks)
+
+
 # -- an embedding for each layer
 
 

@@ -126,6 +126,37 @@ class SeparateAttention(Attention):
         return self.out_proj(x)
 
 
+class GroupedAttention(Attention):
+    """As `SeparateAttention`, under the names of Llama; several heads may share a key, and have a width of their own."""
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        layer_idx: int,
+        *,
+        kv_heads: int,
+        head_dim: int,
+        bias: bool,
+        **options: Any,
+    ):
+        super().__init__(size, heads, layer_idx, scale=head_dim**-0.5, **options)
+        self.dim = head_dim
+        self.q_proj = nn.Linear(size, heads * head_dim, bias=bias)
+        self.k_proj = nn.Linear(size, kv_heads * head_dim, bias=bias)
+        self.v_proj = nn.Linear(size, kv_heads * head_dim, bias=bias)
+        self.o_proj = nn.Linear(heads * head_dim, size, bias=bias)
+
+    def queries(self, x: Tensor) -> Tensor:
+        return self.split(self.q_proj(x))
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.split(self.k_proj(x)), self.split(self.v_proj(x))
+
+    def output(self, x: Tensor) -> Tensor:
+        return self.o_proj(x)
+
+
 def split_groups(x: Tensor, kv_heads: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values that lie together by key head: its queries, then its key, then its value.
 

@@ -305,7 +305,7 @@ VARIANTS = {
             "TokenClassification": UltraTokenLabels,
         },
         keys=(Prefix("head.decoder.", "lm_head."), Prefix("head.", "projection_head.")),
-        ignores=lambda c: "" if c.vision_config.vision_use_head else r"(^|\.)vision_model\.head\.",
+        ignores=lambda c: "(?!)" if c.vision_config.vision_use_head else r"(^|\.)vision_model\.head\.",
     ),
     "colmodernvbert": Variant(heads={"PreTraining": Retrieval}, members={"base_model_prefix": "vlm"}),
 }

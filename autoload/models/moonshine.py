@@ -27,10 +27,12 @@ class Attention(gpt_decoder.Attention):
         size = config.hidden_size
         super().__init__(size, heads, layer_idx, cross=cross, dropout=config.attention_dropout)
         self.rotate = rotate_pairs
-        self.q_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.k_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.v_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.o_proj = nn.Linear(size, size, bias=False)
+        self.dim = getattr(config, "head_dim", None) or self.dim
+        self.scale, wide = self.dim**-0.5, heads * self.dim
+        self.q_proj = nn.Linear(size, wide, bias=config.attention_bias)
+        self.k_proj = nn.Linear(size, wide, bias=config.attention_bias)
+        self.v_proj = nn.Linear(size, wide, bias=config.attention_bias)
+        self.o_proj = nn.Linear(wide, size, bias=False)
 
     def queries(self, x: Tensor) -> Tensor:
         return self.split(self.q_proj(x))
@@ -80,12 +82,11 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Attention, cross-attention and a gated layer, each after its norm."""
 
-    def __init__(self, config: Any, layer_idx: int):
+    def __init__(self, config: Any, layer_idx: int, heads: int, activation: str):
         super().__init__()
-        heads = config.decoder_num_attention_heads
         self.self_attn = Attention(config, heads, layer_idx)
         self.encoder_attn = Attention(config, heads, layer_idx, cross=True)
-        self.mlp = MLP(config, config.decoder_hidden_act, gated=True)
+        self.mlp = MLP(config, activation, gated=True)
         self.input_layernorm, self.post_attention_layernorm = norm(config), norm(config)
         self.final_layernorm = norm(config)
 
@@ -110,9 +111,14 @@ class Side(seq2seq.Stack):
         size = config.hidden_size // config.decoder_num_attention_heads
         self.rotary_emb = Rotary(config.rope_parameters, size, config.max_position_embeddings, interleaved=True)
 
+    def extra(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"positions": inputs.get("position_ids")}
+
     def run_layers(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
-        past = context.cache.get_seq_length() if context.cache is not None else 0
-        positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
+        positions = context.extra.get("positions")
+        if positions is None:
+            past = context.cache.get_seq_length() if context.cache is not None else 0
+            positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
         context.rope = {"full": self.rotary_emb(positions, x.dtype)}
         return super().run_layers(x, context)
 
@@ -179,9 +185,15 @@ class Decoder(Side, seq2seq.Decoder):
     def __init__(self, config: Any, spec: Any):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.layers = nn.ModuleList(DecoderLayer(config, i) for i in range(config.decoder_num_hidden_layers))
+        self.layers = self.make_layers(config)
         self.norm = norm(config)
         self.make_rotary(config)
+
+    def make_layers(self, config: Any) -> nn.ModuleList:
+        heads, activation = config.decoder_num_attention_heads, config.decoder_hidden_act
+        return nn.ModuleList(
+            DecoderLayer(config, i, heads, activation) for i in range(config.decoder_num_hidden_layers)
+        )
 
     def embed(self, x: Tensor, input_ids: Tensor | None, past: Any) -> Tensor:
         return x
@@ -206,6 +218,7 @@ class Model(speech.Model):
         encoder_outputs: Any = None,
         past_key_values: Any = None,
         decoder_inputs_embeds: Tensor | None = None,
+        decoder_position_ids: Tensor | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
@@ -220,6 +233,7 @@ class Model(speech.Model):
             encoder_outputs: what the encoder gave, as an output or a tuple, in place of input_values.
             past_key_values: cache of earlier steps.
             decoder_inputs_embeds: (batch, target, dim), in place of decoder_input_ids.
+            decoder_position_ids: (batch, target), where these are not counted from the first token.
             use_cache: give a cache back.
             return_dict: False gives a tuple.
             **kwargs: output_attentions, output_hidden_states.
@@ -228,7 +242,7 @@ class Model(speech.Model):
             encoder_outputs = self.encoder(input_values, attention_mask, return_dict=True, **kwargs)
         return super().forward(
             *(None, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs),
-            *(past_key_values, decoder_inputs_embeds, None, use_cache, return_dict),
+            *(past_key_values, decoder_inputs_embeds, decoder_position_ids, use_cache, return_dict),
             **kwargs,
         )
 
@@ -251,6 +265,7 @@ class LM(speech.LM):
         encoder_outputs: Any = None,
         past_key_values: Any = None,
         decoder_inputs_embeds: Tensor | None = None,
+        decoder_position_ids: Tensor | None = None,
         use_cache: bool | None = None,
         labels: Tensor | None = None,
         return_dict: bool | None = None,
@@ -259,7 +274,7 @@ class LM(speech.LM):
         """Scores, and the loss when there are labels: (batch, target), -100 where nothing is asked."""
         return super().forward(
             *(input_values, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs),
-            *(past_key_values, decoder_inputs_embeds, None, labels, use_cache, return_dict),
+            *(past_key_values, decoder_inputs_embeds, decoder_position_ids, labels, use_cache, return_dict),
             **kwargs,
         )
 

@@ -5,7 +5,7 @@ Rekesh et al. 2023 (arXiv:2305.05084).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autoload.errors import ArgumentError
 from autoload.layers.activations import Activation
-from autoload.layers.attention import Context, Mask, attend, kernel_of
+from autoload.layers.attention import Context, Mask, attend, biased, kernel_of
 from autoload.layers.convolution import BatchNorm1d, conv_lengths, mask_of_lengths
 from autoload.layers.relative import by_key, distance_waves
 from autoload.losses import ctc_loss
@@ -93,9 +93,9 @@ class Attention(nn.Module):
         q, k, v = self.split(self.q_proj(x)), self.split(self.k_proj(x)), self.split(self.v_proj(x))
         table = self.split(self.relative_k_proj(context.extra["waves"])).transpose(1, 2)  # (heads, dim, distances)
         scale, dropout = self.dim**-0.5, self.dropout if self.training else 0.0
+        mask = biased(context.masks["full"], by_key((q + self.bias_v[:, None]) @ table) * scale, x.shape[1])
         options: dict[str, Any] = dict(scale=scale, dropout=dropout, weights_to=context.attentions)
-        options["bias"] = by_key((q + self.bias_v[:, None]) @ table) * scale
-        return self.o_proj(attend(q + self.bias_u[:, None], k, v, context.masks["full"], context, **options))
+        return self.o_proj(attend(q + self.bias_u[:, None], k, v, mask, context, **options))
 
 
 class Convolution(nn.Module):
@@ -119,19 +119,28 @@ class Convolution(nn.Module):
 class Block(nn.Module):
     """Half a wide layer, attention, convolution, half a wide layer; each after a norm, and a norm at the end."""
 
+    attention_class: ClassVar[type[nn.Module]] = Attention
+    convolution_class: ClassVar[type[nn.Module]] = Convolution
+
     def __init__(self, config: Any):
         super().__init__()
         self.feed_forward1, self.feed_forward2 = FeedForward(config), FeedForward(config)
-        self.self_attn, self.conv = Attention(config), Convolution(config)
-        size = config.hidden_size
-        self.norm_feed_forward1, self.norm_feed_forward2 = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.norm_self_att, self.norm_conv, self.norm_out = nn.LayerNorm(size), nn.LayerNorm(size), nn.LayerNorm(size)
+        self.self_attn, self.conv = self.attention_class(config), self.convolution_class(config)
+        self.norm_feed_forward1, self.norm_feed_forward2 = self.make_norm(config), self.make_norm(config)
+        self.norm_self_att, self.norm_conv = self.make_norm(config), self.make_norm(config)
+        self.norm_out = self.make_norm(config)
+
+    def make_norm(self, config: Any) -> nn.Module:
+        return nn.LayerNorm(config.hidden_size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
         x = x + self.self_attn(self.norm_self_att(x), context)
-        x = x + self.conv(self.norm_conv(x), context.extra["real"])
+        x = self.convolve(x, context.extra["real"])
         return self.norm_out(x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x)))
+
+    def convolve(self, x: Tensor, real: Tensor | None) -> Tensor:
+        return x + self.conv(self.norm_conv(x), real)
 
 
 class Parakeet(PreTrainedModel):
@@ -154,23 +163,35 @@ class Parakeet(PreTrainedModel):
         return mask_of_lengths(lengths, int(lengths.max()) if target_length is None else target_length)
 
 
-class Model(Parakeet):
-    """Parakeet's encoder."""
+class Encoder(Parakeet):
+    """The steps of a forward pass. Subclasses say what comes before the blocks, and what these are told."""
 
     base_model_prefix = "encoder"
-    embeddings_path = "subsampling"
+    gives_mask: ClassVar[bool] = True  # of the hidden states, where nothing is said
+    layers: nn.ModuleList
 
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.subsampling = Subsampling(config)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
-        self.dropout, self.dropout_positions = nn.Dropout(config.dropout), nn.Dropout(config.dropout_positions)
+    def read(self, input_features: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """What the first block reads, (batch, vectors, dim)."""
+        raise NotImplementedError
+
+    def make_context(self, x: Tensor, attention_mask: Tensor | None) -> Context:
+        """What all blocks are told; `extra["real"]` is True at real vectors."""
+        raise NotImplementedError
+
+    def run_layers(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The last hidden states, and those of all layers, the first one's input before them."""
+        seen, dropped = [x], self.config.layerdrop if self.training else 0.0
+        for layer in self.layers:
+            if not dropped or torch.rand([]) >= dropped:
+                x = self.run(layer, x, context)
+            seen.append(x)
+        return x, seen
 
     def forward(
         self,
         input_features: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        output_attention_mask: bool = True,
+        output_attention_mask: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -190,26 +211,44 @@ class Model(Parakeet):
         config = self.config
         attentions = config.output_attentions if output_attentions is None else output_attentions
         states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        x = self.subsampling(input_features, None if attention_mask is None else attention_mask.sum(-1))
-        x = x * config.hidden_size**0.5 if config.scale_input else x
-        real = None if attention_mask is None else self._get_output_attention_mask(attention_mask, x.shape[1])
-        mask = Mask() if real is None else Mask((real[:, None] & real[..., None])[:, None])
-        waves = self.dropout_positions(distance_waves(x))
-        context = Context({"full": mask}, kernel=kernel_of(config), extra={"real": real, "waves": waves})
+        masked = self.gives_mask if output_attention_mask is None else output_attention_mask
+        x = self.read(input_features, attention_mask)
+        context = self.make_context(x, attention_mask)
         context.attentions = [] if attentions else None
-        x = self.dropout(x)
-        seen = [x]
-        for layer in self.layers:
-            if not self.training or config.layerdrop == 0 or torch.rand([]) >= config.layerdrop:
-                x = self.run(layer, x, context)
-            seen.append(x)
+        x, seen = self.run_layers(x, context)
+        real = context.extra["real"]
         out = ParakeetEncoderModelOutput(
             x,
             hidden_states=tuple(seen) if states else None,
-            attentions=None if context.attentions is None else tuple(context.attentions),
-            attention_mask=real.int() if real is not None and output_attention_mask else None,
+            attentions=tuple(context.attentions) if context.attentions else None,
+            attention_mask=real.int() if real is not None and masked else None,
         )
         return finish(out, return_dict, config)
+
+
+class Model(Encoder):
+    """Parakeet's encoder."""
+
+    embeddings_path = "subsampling"
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.subsampling = Subsampling(config)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.dropout, self.dropout_positions = nn.Dropout(config.dropout), nn.Dropout(config.dropout_positions)
+
+    def read(self, input_features: Tensor, attention_mask: Tensor | None) -> Tensor:
+        x = self.subsampling(input_features, None if attention_mask is None else attention_mask.sum(-1))
+        return x * self.config.hidden_size**0.5 if self.config.scale_input else x
+
+    def make_context(self, x: Tensor, attention_mask: Tensor | None) -> Context:
+        real = None if attention_mask is None else self._get_output_attention_mask(attention_mask, x.shape[1])
+        mask = Mask() if real is None else Mask((real[:, None] & real[..., None])[:, None])
+        waves = self.dropout_positions(distance_waves(x))
+        return Context({"full": mask}, kernel=kernel_of(self.config), extra={"real": real, "waves": waves})
+
+    def run_layers(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        return super().run_layers(self.dropout(x), context)
 
 
 class PointwiseConv1d(nn.Conv1d):
@@ -230,7 +269,10 @@ class CTC(Parakeet):
         from autoload import registry
 
         self.encoder = registry.class_for(config.encoder_config, "Model")(config.encoder_config)
-        self.ctc_head = PointwiseConv1d(config.encoder_config.hidden_size, config.vocab_size, 1)
+        self.ctc_head = self.make_head(config.encoder_config.hidden_size, config.vocab_size)
+
+    def make_head(self, size: int, count: int) -> nn.Module:
+        return PointwiseConv1d(size, count, 1)
 
     def set_attn_implementation(self, name: str) -> None:
         super().set_attn_implementation(name)
@@ -245,7 +287,7 @@ class CTC(Parakeet):
         **kwargs: Any,
     ) -> Any:
         """labels: (batch, most tokens), filled up with -100."""
-        kwargs.pop("output_attention_mask", None)
+        kwargs["output_attention_mask"] = True  # the loss counts by it
         out = self.encoder(input_features, attention_mask, return_dict=True, **kwargs)
         logits = self.ctc_head(out.last_hidden_state)
         loss = None

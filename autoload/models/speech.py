@@ -26,6 +26,9 @@ class Model(seq2seq.Model):
     def sides(self) -> tuple[Any, ...]:
         return (self.decoder,)
 
+    def source_mask(self, source: Any, attention_mask: Tensor | None) -> Tensor | None:
+        return self.encoder.thinned(attention_mask, source.last_hidden_state.shape[1])
+
     def freeze_encoder(self) -> None:
         """Train the decoder alone."""
         self.encoder.requires_grad_(False)
@@ -67,7 +70,7 @@ class Model(seq2seq.Model):
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=source.last_hidden_state,
-            encoder_attention_mask=self.encoder.thinned(attention_mask, source.last_hidden_state.shape[1]),
+            encoder_attention_mask=self.source_mask(source, attention_mask),
             past_key_values=past_key_values,
             inputs_embeds=decoder_inputs_embeds,
             position_ids=decoder_position_ids,

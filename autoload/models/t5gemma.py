@@ -117,13 +117,28 @@ class Side(seq2seq.Stack):
     def __init__(self, config: Any, spec: Any):
         whole, config = config, getattr(config, self.part)
         super().__init__(config)
-        spec, self.whole = spec_of(config), whole
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        spec, self.whole = self.make_spec(config), whole
+        self.embed_tokens = self.make_table(config)
         self.layers = nn.ModuleList(self.layer_class(config, spec, i) for i in range(config.num_hidden_layers))
         self.norm = spec.norm(config.hidden_size, config.rms_norm_eps)
-        self.rotary_emb = Rotary(config.rope_parameters, config.head_dim, config.max_position_embeddings)
+        self.rotary_emb = self.make_rotary(config)
         self.dropout = nn.Dropout(config.dropout_rate)
         self._no_split_modules = [self.layer_class.__name__]
+
+    def make_spec(self, config: Any) -> Spec:
+        return spec_of(config)
+
+    def make_table(self, config: Any) -> nn.Embedding:
+        """The vectors of the tokens."""
+        return nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+
+    def make_rotary(self, config: Any) -> nn.Module:
+        return Rotary(config.rope_parameters, config.head_dim, config.max_position_embeddings)
+
+    def make_rope(self, positions: Tensor, x: Tensor) -> dict[Any, Any]:
+        """Tables of cos and sin by kind of layer; one is enough."""
+        table = self.rotary_emb(positions, x.dtype)
+        return {kind: table for kind in self.config.layer_types}
 
     def told_padding(self, attention_mask: Tensor | None, input_ids: Tensor | None) -> Tensor | None:
         """Without a mask, padding is told by its token."""
@@ -148,8 +163,7 @@ class Side(seq2seq.Stack):
         if positions is None:
             past = context.cache.get_seq_length() if context.cache is not None else 0
             positions = (torch.arange(x.shape[1], device=x.device) + past)[None]
-        table = self.rotary_emb(positions, x.dtype)
-        context.rope = {kind: table for kind in self.config.layer_types}
+        context.rope = self.make_rope(positions, x)
         return super().run_layers(x, context)
 
     def close(self, x: Tensor) -> Tensor:

@@ -12,23 +12,12 @@ from autoload.heads import DecoderTokenClassification
 from autoload.layers.activations import Activation
 from autoload.layers.attention import Context
 from autoload.layers.experts import Groups, Routed, product, top_then_softmax
-from autoload.layers.norms import RMSNormFP32, UnweightedRMSNorm
+from autoload.layers.norms import RMSNormFP32
 from autoload.model import Variant
 from autoload.models import decoder, decoder_gemma, eurobert, moe
 from autoload.models.decoder import Spec, hidden_act, norm_eps
 
 # -- EmbeddingGemma 2: Gemma 4's layers, with inputs of their own that come from the embeddings alone
-
-
-class NormedValueAttention(decoder.Attention):
-    """Norms values too."""
-
-    def make_norms(self, config: Any, spec: Spec) -> None:
-        super().make_norms(config, spec)
-        self.v_norm = UnweightedRMSNorm(self.dim, norm_eps(config))
-
-    def look(self, q: Tensor, k: Tensor, v: Tensor, context: Context, sinks: Tensor | None = None) -> Tensor:
-        return super().look(q, k, self.v_norm(v), context, sinks)
 
 
 class LayerInputs(nn.Module):
@@ -165,7 +154,7 @@ VARIANTS = {
         lambda c: Spec(
             norm=RMSNormFP32,
             layer=EmbeddingGemma2Layer,
-            attention=NormedValueAttention,
+            attention=decoder_gemma.NormedValueAttention,
             qk_norm="head",
             qkv_bias=c.attention_bias,
             o_bias=c.attention_bias,

@@ -166,19 +166,27 @@ class SqueezedEncoder(nn.Module):
     def __init__(self, config: Any, spec: Spec):
         super().__init__()
         self.pos_conv_embed = SqueezedPositions(config)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout)
-        self.layers = nn.ModuleList(Layer(config, spec, i) for i in range(config.num_hidden_layers))
+        self.make_layers(config, spec)
         self.upsample = Upsampling(config)
         self.factor = config.squeeze_factor
 
+    def make_layers(self, config: Any, spec: Spec) -> None:
+        """The layers, and what stands before them."""
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.layers = nn.ModuleList(Layer(config, spec, i) for i in range(config.num_hidden_layers))
+
     def begin(self, x: Tensor, context: Context) -> Tensor:
+        return self.dropout(self.layer_norm(self.squeeze(x, context)))
+
+    def squeeze(self, x: Tensor, context: Context) -> Tensor:
+        """Fewer frames that know their places, and a mask for them."""
         context.extra["frames"] = x.shape[1]
         places = self.pos_conv_embed(x)
         x = F.avg_pool1d(x.transpose(1, 2), self.factor).transpose(1, 2)
         if (real := context.extra["real"]) is not None:
             context.masks["full"] = encoder_mask(F.max_pool1d(real[:, None].float(), self.factor)[:, 0])
-        return self.dropout(self.layer_norm(x + places[:, : x.shape[1]]))
+        return x + places[:, : x.shape[1]]
 
     def end(self, x: Tensor, context: Context) -> Tensor:
         x = self.upsample(x)

@@ -325,7 +325,7 @@ RECIPES: dict[str, Recipe] = {
         pair="cls $A sep $B:1 sep:1",
         fixed=True,
     ),
-    "LasrTokenizer": T5,
+    "LasrTokenizer": T5._replace(base="autoload.text.parakeet:ParakeetTokenizer"),
     "LayoutLMTokenizer": BERT,
     "LayoutLMv2Tokenizer": BERT._replace(
         base="autoload.text.layout:LayoutTokenizer",

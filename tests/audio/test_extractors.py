@@ -35,6 +35,21 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"chunk_length": 1},
         {"truncation": False, "padding": "longest", "return_attention_mask": True},
     ),
+    ("LasrFeatureExtractor", {}, {"return_attention_mask": True}),
+    ("LasrFeatureExtractor", {"feature_size": 40, "hop_length": 100}, {"max_length": 9000, "truncation": True}),
+    ("LasrFeatureExtractor", {"padding_side": "left"}, {"return_attention_mask": True, "pad_to_multiple_of": 999}),
+    ("CohereAsrFeatureExtractor", {}, {}),
+    ("CohereAsrFeatureExtractor", {"preemphasis": None, "dither": 1e-2, "feature_size": 40}, {}),
+    (
+        "CohereAsrFeatureExtractor",
+        {"max_audio_clip_s": 1.0, "overlap_chunk_second": 0.3},
+        {"padding": "max_length", "max_length": 20000},
+    ),
+    (
+        "CohereAsrFeatureExtractor",
+        {"max_audio_clip_s": 0.9, "overlap_chunk_second": 0.2, "min_energy_window_samples": 4000},
+        {},
+    ),
     ("ASTFeatureExtractor", {"max_length": 150}, {}),
     ("ASTFeatureExtractor", {"max_length": 64, "num_mel_bins": 40, "do_normalize": False}, {}),
     ("SeamlessM4TFeatureExtractor", {}, {}),
@@ -55,6 +70,19 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ClapFeatureExtractor", {"max_length_s": 3}, {}),
     ("ClapFeatureExtractor", {"max_length_s": 3, "truncation": "rand_trunc"}, {"padding": "repeat"}),
     ("ClapFeatureExtractor", {"max_length_s": 3}, {"padding": "pad"}),
+    ("Gemma4AudioFeatureExtractor", {}, {}),
+    ("Gemma4AudioFeatureExtractor", {"preemphasis": 0.9, "feature_size": 40}, {"pad_to_multiple_of": None}),
+    (
+        "Gemma4AudioFeatureExtractor",
+        {"preemphasis": 0.5, "preemphasis_htk_flavor": False, "fft_overdrive": True, "input_scale_factor": 0.5}
+        | {"frame_length_ms": 32.0, "hop_length_ms": 8.0, "min_frequency": 125.0, "max_frequency": 7600.0},
+        {"padding": False},
+    ),
+    (
+        "Gemma4AudioFeatureExtractor",
+        {"mel_floor": 1e-5, "per_bin_mean": [0.5, -1.0] * 64, "per_bin_stddev": [2.0, 3.0] * 64},
+        {"padding": "max_length", "max_length": 16000},
+    ),
 ]
 CLASSES = list(dict.fromkeys(name for name, *_ in CALLS))
 
@@ -74,6 +102,9 @@ def assert_same(ours: Any, theirs: Any, skip: tuple[str, ...] = (), single: bool
     """
     assert {*ours} == {*theirs}
     for key in {*theirs} - {*skip}:
+        if key == "audio_chunk_index":  # numbers, and None
+            assert ours[key] == theirs[key]
+            continue
         assert type(ours[key]) is type(theirs[key]) or isinstance(ours[key], (list, np.ndarray)), key
         assert len(ours[key]) == len(theirs[key])
         for a, b in zip(ours[key], theirs[key], strict=True):
@@ -90,17 +121,18 @@ def test_values(name: str, settings: dict[str, Any], call: dict[str, Any]) -> No
     ours, theirs = pair(name, settings)
     rate = theirs.sampling_rate
     skip = ("is_longer",) if name.startswith("Clap") else ()  # one of these is drawn by lot
-    single = name.startswith(("Whisper", "Parakeet", "Nemotron"))
+    single = name.startswith(("Whisper", "Parakeet", "Cohere", "Nemotron"))
     batch = sounds.ragged(rate)
     whole = call.get("padding", "longest") is not False
     for kind in [None, "np", "pt"] if whole else [None]:
         expected = theirs(batch, sampling_rate=rate, return_tensors=kind, **call)
         assert_same(ours(batch, sampling_rate=rate, return_tensors=kind, **call), expected, skip, single)
     for sound in (sounds.noise(1.1, 5, rate), sounds.half_silent(1.7, rate), sounds.clipped(0.9, rate)):
-        expected = theirs(sound, sampling_rate=rate, return_tensors="pt", **call)
+        listed = [sound] if name.startswith("Gemma4") else sound  # it fails at a sound alone
+        expected = theirs(listed, sampling_rate=rate, return_tensors="pt", **call)
         found = ours(sound, sampling_rate=rate, return_tensors="pt", **call)
         assert_same(found, expected, skip, single)
-        assert all(found[key].dtype == expected[key].dtype for key in expected)
+        assert all(found[k].dtype == v.dtype for k, v in expected.items() if isinstance(v, torch.Tensor))
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -135,6 +167,32 @@ def test_quiet_places_of_tones() -> None:
     assert np.abs(found - expected).max() < 2e-3
 
 
+def test_silence_with_noise() -> None:
+    """Of silence Cohere's features are the noise that was added, hardly above what float32 holds: ours are nearer."""
+    ours, theirs = pair("CohereAsrFeatureExtractor", {})
+    count, hop = 7600, theirs.hop_length
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(count)).double() * theirs.dither
+    sharp = torch.cat([noise[:1], noise[1:] - theirs.preemphasis * noise[:-1]])
+    window = torch.hann_window(theirs.win_length, periodic=False, dtype=torch.float64)
+    sizes = (theirs.n_fft, hop, theirs.win_length)
+    power = torch.stft(sharp, *sizes, window=window, pad_mode="constant", return_complex=True).abs() ** 2
+    log = torch.log(theirs.mel_filters.double() @ power + 2.0**-24).T[: count // hop]
+    exact = ((log - log.mean(0)) / (log.std(0) + 1e-5)).numpy()
+    keywords: dict[str, Any] = dict(sampling_rate=16000, return_tensors="np")
+    found, expected = (e(np.zeros(count, "f4"), **keywords)["input_features"][0][: len(exact)] for e in (ours, theirs))
+    assert np.abs(found - exact).max() <= np.abs(expected - exact).max()
+    assert np.abs(found - exact).max() < 0.2
+
+
+@pytest.mark.parametrize("count", [16, 17, 48, 5000])
+def test_noise_is_pytorch_s(count: int) -> None:
+    from autoload.audio.random import torch_normal
+
+    for seed in (0, count, 2**33 + 5):
+        expected = torch.randn(count, generator=torch.Generator().manual_seed(seed)).numpy()
+        assert np.abs(torch_normal(count, seed) - expected).max() < 1e-6
+
+
 def reference_in_double(sound: np.ndarray, extractor: Any) -> np.ndarray:
     window = torch.hann_window(extractor.n_fft, dtype=torch.float64)
     spectrum = torch.stft(
@@ -158,6 +216,18 @@ def test_saved_files_are_the_reference_s(name: str, tmp_path: Path) -> None:
     assert type(theirs).from_pretrained(tmp_path / "again").to_dict() == theirs.to_dict()
     changed = autoload.AutoFeatureExtractor.from_pretrained(tmp_path, padding_value=2.0)
     assert changed.padding_value == 2.0
+
+
+def test_lengths_of_frames_are_kept(tmp_path: Path) -> None:
+    """Gemma 4's files have them in samples, which the reference writes and does not read."""
+    made = autoload.Gemma4AudioFeatureExtractor(frame_length_ms=32.0, hop_length_ms=8.0)
+    made.save_pretrained(tmp_path)
+    again = autoload.AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert (again.frame_length, again.hop_length, again.fft_length) == (512, 128, 512)
+    other = autoload.AutoFeatureExtractor.from_pretrained(tmp_path, frame_length_ms=20.0)
+    assert (other.frame_length, other.hop_length) == (320, 128)
+    short = again([sounds.noise(1)[:100]], sampling_rate=16000, pad_to_multiple_of=None)
+    assert short["input_features"][0].shape == (0, 128) and short["input_features_mask"][0].shape == (0,)
 
 
 def test_tables_in_older_files(tmp_path: Path) -> None:
@@ -202,6 +272,10 @@ def test_tables_agree_with_the_reference() -> None:
         ('{"feature_extractor_type": "ViTFeatureExtractor"}', AudioError, "ViTFeatureExtractor"),
         ('{"feature_extractor_type": "WhisperFeatureExtractor", "hop_length": 0}', ConfigError, "hop_length"),
         ('{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": "a"}', ConfigError, "sampling_rate"),
+        ('{"feature_extractor_type": "Gemma4AudioFeatureExtractor", "per_bin_mean": [1]}', ConfigError, "per_bin_mean"),
+        ('{"feature_extractor_type": "Gemma4AudioFeatureExtractor", "frame_length": 0}', ConfigError, "frame_length"),
+        ('{"feature_extractor_type": "Gemma4AudioFeatureExtractor", "hop_length": "1"}', ConfigError, "hop_length"),
+        ('{"feature_extractor_type": "Gemma4AudioFeatureExtractor", "sampling_rate": "1"}', ConfigError, "sampling"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: str | None, error: type[Exception], match: str) -> None:

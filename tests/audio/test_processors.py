@@ -67,6 +67,44 @@ def test_calls(pair: tuple[Any, Any], keywords: dict[str, Any]) -> None:
                 assert np.allclose(a, b, atol=1e-5), key
 
 
+def text_and_sound(path: Path, kind: str) -> Path:
+    """A processor of a type that is not wav2vec2's, saved by the reference."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokens = Tokenizer(models.WordLevel({"<unk>": 0, "<pad>": 1, "a": 2, "dog": 3, "cat": 4}, unk_token="<unk>"))
+    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=tokens, unk_token="<unk>", pad_token="<pad>")
+    if kind == "ClapProcessor":
+        extractor = transformers.ClapFeatureExtractor(max_length_s=1)
+    else:
+        extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    getattr(transformers, kind)(extractor, tokenizer).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind,rate,text", [("ClapProcessor", 48000, {"padding": True}), ("MoonshineStreamingProcessor", 16000, {})]
+)
+def test_other_types(kind: str, rate: int, text: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoProcessor
+
+    folder = text_and_sound(tmp_path, kind)
+    ours, theirs = autoload.AutoProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    assert type(ours).__name__ == kind and ours.to_dict() == theirs.to_dict()
+    assert [*ours.model_input_names] == [*theirs.model_input_names]
+    sound = {"audio": [sounds.noise(0.3), sounds.noise(0.2)], "sampling_rate": rate}
+    words = {"text": ["a dog", "a cat"], **text}
+    for inputs in (sound, words, sound | words):
+        found, expected = ours(**inputs, return_tensors="pt"), theirs(**inputs, return_tensors="pt")
+        assert {*found} == {*expected}
+        for key in expected.keys() - {"is_longer"}:  # one of these is drawn by lot
+            assert found[key].dtype == expected[key].dtype and torch.allclose(found[key], expected[key], atol=1e-5), key
+    whole = ours(**sound)
+    if kind == "MoonshineStreamingProcessor":
+        assert isinstance(whole["input_values"], torch.Tensor) and whole["input_values"].shape[1] % 80 == 0
+
+
 def test_padding_and_decoding(pair: tuple[Any, Any]) -> None:
     ours, theirs = pair
     features = [{"input_values": sounds.noise(0.01 * n)} for n in (1, 3)]

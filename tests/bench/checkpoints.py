@@ -12,6 +12,8 @@ from typing import Any
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert-base": ("bert", {}),
     "gpt2": ("gpt2", {}),
+    "t5-small": ("t5", dict(is_encoder_decoder=True)),
+    "vit-base": ("vit", {}),
     "whisper-base": (
         "whisper",
         dict(
@@ -44,6 +46,17 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             num_hidden_layers=22,
             num_attention_heads=32,
             num_key_value_heads=4,
+            max_position_embeddings=2048,
+        ),
+    ),
+    "llama-thin": (  # next to no arithmetic: what is left is the overhead of Python and of calling kernels
+        "llama",
+        dict(
+            vocab_size=100,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=32,
+            num_attention_heads=4,
             max_position_embeddings=2048,
         ),
     ),

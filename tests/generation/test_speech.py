@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,18 +242,51 @@ def test_saved_settings_are_kept(pair: tuple[Any, Any], tmp_path: Path) -> None:
     assert ours.generation_config.suppress_tokens == SETTINGS["suppress_tokens"]  # which no call has taken away
 
 
-@pytest.mark.parametrize("name", ["speech_to_text", "moonshine"])
+@pytest.mark.parametrize("name", ["speech_to_text", "moonshine", "moonshine_streaming"])
 def test_other_transcribers(name: str, tmp_path: Path) -> None:
     """Ragged sounds, greedily and by beams."""
-    from tests.parity.cases import moonshine, speech_to_text
+    from tests.parity.cases import moonshine, moonshine_streaming, speech_to_text
     from tests.parity.harness import load_ours, reference_model
 
-    case = {"speech_to_text": speech_to_text, "moonshine": moonshine}[name].CASES[0]
+    files = {"speech_to_text": speech_to_text, "moonshine": moonshine, "moonshine_streaming": moonshine_streaming}
+    case = files[name].CASES[0]
     ours, theirs = load_ours(case, "SpeechSeq2Seq", tmp_path), reference_model(case, "SpeechSeq2Seq")
     assert case.inputs is not None
     inputs = {key: value for key, value in case.inputs(torch.zeros(3, 1)).items() if value is not None}
     for keywords in ({"max_new_tokens": 12}, {"max_new_tokens": 8, "num_beams": 3}):
         same(ours.generate(**inputs, **keywords), theirs.generate(**inputs, **keywords))
+
+
+LEFT = torch.tensor([[1, 1, 7, 10, 11], [7, 10, 11, 12, 13], [1, 7, 10, 11, 12]])
+PROMPTS: list[dict[str, Any]] = [
+    {},
+    {"decoder_input_ids": LEFT[[1, 1, 1]]},
+    {"decoder_input_ids": LEFT[[1, 1, 1], 1:]},  # the start token is put before it
+    {"decoder_input_ids": LEFT, "decoder_attention_mask": (LEFT != 1).long()},
+    {"decoder_input_ids": LEFT[[1, 1, 1]], "audio_chunk_index": [(0, None), (1, 0), (1, 1)]},
+]
+
+
+@pytest.mark.parametrize("name", ["canary-untied", "cohere_asr"])
+def test_prompted_transcribers(name: str, tmp_path: Path) -> None:
+    """Ragged sounds and what their texts begin with, greedily and by beams; the encoder's output can be given."""
+    from tests.parity.cases import canary
+    from tests.parity.harness import load_ours, reference_model
+
+    case = next(case for case in canary.CASES if str(case) == name)
+    lively = {"initializer_range": 0.35}
+    parts = {"decoder_config": case.config["decoder_config"] | lively} if "decoder_config" in case.config else {}
+    case = replace(case, config={**case.config, **lively, **parts}, label="lively")
+    ours, theirs = load_ours(case, "SpeechSeq2Seq", tmp_path), reference_model(case, "SpeechSeq2Seq")
+    assert case.inputs is not None
+    inputs = {key: value for key, value in case.inputs(torch.zeros(3, 1)).items() if value is not None}
+    for prompt in PROMPTS:
+        for keywords in ({"num_beams": 1}, {"num_beams": 3, "num_return_sequences": 2}):
+            keywords |= {"min_new_tokens": 8, "max_new_tokens": 12}
+            same(ours.generate(**inputs, **prompt, **keywords), theirs.generate(**inputs, **prompt, **keywords))
+    heard = ours.get_encoder()(**inputs)
+    given = ours.generate(encoder_outputs=heard, max_new_tokens=12, **PROMPTS[1])
+    same(given, ours.generate(**inputs, max_new_tokens=12, **PROMPTS[1]))
 
 
 @pytest.mark.parametrize("pairs", [[[1, None], [2, 86]], [[1, 83], [2, 85], [3, 99]]])

@@ -94,10 +94,29 @@ ON_PURPOSE = (
         "test_ibert.py",
     ),
     (
+        "gemma4_vision with `pooling_kernel_size` 1",
+        "gives the padding in place of the patches",
+        "the patches",
+        "test_embedding_gemma2.py",
+    ),
+    (
         "fsmt",
         "with a cache looks ahead in a pass over several tokens, and in embeddings",
         "never looks ahead",
         "test_seq2seq.py",
+    ),
+    (
+        "t5gemma2_encoder by itself",
+        "takes token 256000 for the end of an image, whatever its configuration says",
+        "the configuration's `eoi_token_index`, as inside t5gemma2",
+        "test_t5gemma2.py",
+    ),
+    (
+        "moonshine_streaming",
+        "adds positions to the encoder's states in place: states that are given twice, or looked at without a cache, get "
+        "them again",
+        "given states stay as they are",
+        "test_moonshine_streaming.py",
     ),
 )
 

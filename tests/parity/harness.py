@@ -100,6 +100,8 @@ def perturb(model: torch.nn.Module, tables: Mapping[str, int] | None = None) -> 
         for name, buffer in model.named_buffers():
             if name in saved and buffer.is_floating_point():  # upwards: it may be a variance
                 buffer.add_(torch.rand(buffer.shape, generator=generator) * 0.1)
+                if buffer.isinf().all():  # a limit that limits nothing
+                    buffer.copy_(buffer.sign() * (0.3 + torch.rand(buffer.shape, generator=generator)))
             elif (count := (tables or {}).get(name.rpartition(".")[2])) is not None:
                 mixed = torch.randperm(count, generator=generator)
                 drawn = torch.randint(0, count, buffer.shape, generator=generator)
@@ -207,6 +209,14 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
     scale = b.abs().max().clamp(min=1e-6)
     error = ((a - b).abs().max() / scale).item()
     assert error <= tolerance, f"{what}: relative difference {error:.2e}, allowed {tolerance:.0e}"
+
+
+def leaves(out: Mapping[str, Any]) -> dict[str, Any]:
+    """What an output holds, with what stands in outputs within it."""
+    found: dict[str, Any] = {}
+    for key, value in out.items():
+        found |= {f"{key}.{k}": v for k, v in leaves(value).items()} if hasattr(value, "to_tuple") else {key: value}
+    return found
 
 
 def load_ours(case: Case, task: str, directory: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.parity.harness import (
     assert_close,
     inputs_for,
     labels_for,
+    leaves,
     load_ours,
     reference_class,
     reference_model,
@@ -156,7 +158,8 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
     _compare(found, expected, case.tolerance)
     if "attentions" in case.skip:
         return
-    kernel = theirs.config._attn_implementation
+    parts = {id(m.config): m.config for m in theirs.modules() if hasattr(m, "set_attn_implementation")}
+    kernels = {key: config._attn_implementation for key, config in parts.items()}  # not all may take that of the whole
     theirs.set_attn_implementation("eager")
     theirs.config._attn_implementation = "eager"  # some classes only log that they do not take the call
     try:
@@ -164,9 +167,9 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
             expected = theirs(**inputs, output_attentions=True)
             found = ours(**inputs, output_attentions=True)
     finally:
-        theirs.set_attn_implementation(kernel)
-        theirs.config._attn_implementation = kernel
-    assert any("attentions" in key for key in expected)
+        for key, config in parts.items():
+            config._attn_implementation = kernels[key]
+    assert any("attentions" in key for key in leaves(expected))
     _compare(found, expected, case.tolerance)
 
 
@@ -175,6 +178,15 @@ def _compare(found: Any, expected: Any, tolerance: float) -> None:
     assert [k for k in found if k != "past_key_values"] == keys
     for key in keys:
         assert_close(found[key], expected[key], tolerance, key)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_other_names_are_not_passed_over(case: Case) -> None:
+    """What a type has no use for in the Hub's files are names of its own, never all of them."""
+    for task in registry.tasks_of(case.model_type):
+        variant = registry.resolve(case.model_type, task).variant  # type: ignore[attr-defined]
+        pattern = variant.ignores(registry.config_class(case.model_type)(**case.config)) if variant.ignores else "(?!)"
+        assert not re.search(pattern, "model.of_another_type.weight"), pattern
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -198,8 +210,8 @@ def test_padding(case: Case, task: str, side: str, loaded: Any) -> None:
     inputs[main] = inputs[main].masked_fill(hidden, filler)
     inputs["attention_mask"] = mask
     with torch.no_grad():
-        expected = theirs(**inputs)
-        found = ours(**inputs)
+        expected = leaves(theirs(**inputs))
+        found = leaves(ours(**inputs))
     for key in (k for k in expected if k != "past_key_values"):
         a, b = found[key], expected[key]
         if isinstance(b, torch.Tensor) and b.shape[:2] == mask.shape:

@@ -177,8 +177,9 @@ def _auto_classes() -> Iterator[str]:
 
 def _configs() -> Iterator[str]:
     seen = set()
-    for model_type in registry.MODELS:
-        cls: Any = registry.config_class(model_type)
+    parts = [(registry.config_class(model_type), *registry.part_configs(model_type)) for model_type in registry.MODELS]
+    cls: Any
+    for cls in (cls for row in parts for cls in row):
         if cls.__name__ in seen:
             continue
         seen.add(cls.__name__)

@@ -66,5 +66,12 @@ ROWS = [
     Row("audio-wav2vec2", "an hour, normalised", HALF, _extract("Wav2Vec2FeatureExtractor", 120)),
     Row("audio-kaldi", "three minutes to filter banks", HALF, _extract("SeamlessM4TFeatureExtractor", 6)),
     Row("audio-ast", "three minutes to AST's input", HALF, _extract("ASTFeatureExtractor", 6)),
+    Row("audio-lasr", "ten minutes to log-mel, in double", HALF, _extract("LasrFeatureExtractor", 20)),
+    Row(
+        "audio-cohere",
+        "ten minutes to log-mel, with noise",
+        Goal(1.0, REFERENCE),
+        _extract("CohereAsrFeatureExtractor", 20),
+    ),
     Row("audio-transcribe", "32 tokens of half a minute, Whisper base", Goal(1.0, REFERENCE), _transcribe),
 ]

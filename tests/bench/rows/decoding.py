@@ -24,7 +24,9 @@ def matrices(model: Any) -> list[Any]:
     return found + [m.weight.detach().T for m in model.modules() if type(m).__name__ == "Conv1D"]
 
 
-def _decode(name: str, dtype: str):
+def _decode(name: str, dtype: str, layers: int = 1):
+    """Seconds per token, or per token and layer."""
+
     def measure(runs: int, clock: Callable[[], float]) -> Times:
         import torch
         import torch.nn.functional as F
@@ -55,12 +57,14 @@ def _decode(name: str, dtype: str):
         for key in models:
             pairs = zip(times[key], times[f"{key} prefill"], strict=True)
             found[key] = [whole - first for whole, first in pairs]  # what follows the prompt
-        return {key: [seconds / NEW for seconds in values] for key, values in found.items()}
+        return {key: [seconds / NEW / layers for seconds in values] for key, values in found.items()}
 
     return measure
 
 
 ROWS = [
+    Row("decode-overhead", "overhead of a layer and token in fp32; limit: its products", Goal(1.0, "reference"), _decode("llama-thin", "float32", 32)),
+    Row("decode-overhead-bf16", "overhead of a layer and token in bf16; limit: its products", Goal(1.0, "reference"), _decode("llama-thin", "bfloat16", 32)),
     Row("decode-gpt2", "GPT-2 fp32, a token; limit: its products", Goal(1 / 0.9), _decode("gpt2", "float32")),
     Row("decode-150m", "Llama 150 M fp32, a token; limit: its products", Goal(1 / 0.9), _decode("llama-150m", "float32")),
     Row("decode-150m-bf16", "Llama 150 M bf16, a token; limit: its products", Goal(1 / 0.9), _decode("llama-150m", "bfloat16")),

@@ -69,48 +69,82 @@ def products(model: Any, rows: int) -> Callable[[], None]:
 
 
 def _pass(name: str, task: str, batch: int, seq: int):
+    """Texts of `seq` tokens, which an encoder-decoder reads on both sides; images where `seq` is 0."""
+
     def measure(runs: int, clock: Clock) -> Times:
         import torch
 
         folder, libraries = made(name, task=task), packages()
         models = {key: getattr(p, f"AutoModel{task}").from_pretrained(folder).eval() for key, p in libraries.items()}
-        ids = torch.randint(5, 1000, (batch, seq), generator=torch.Generator().manual_seed(0))
-        functions: dict[str, Callable[[], Any]] = {"limit": products(models["autoload"], batch * seq)}
-        functions |= {key: lambda model=model: model(input_ids=ids) for key, model in models.items()}
+        generator, config = torch.Generator().manual_seed(0), models["autoload"].config
+        if seq:
+            ids = torch.randint(5, 1000, (batch, seq), generator=generator)
+            inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if config.is_encoder_decoder else {})}
+        else:
+            size, patch = config.image_size, config.patch_size
+            inputs = {"pixel_values": torch.randn(batch, 3, size, size, generator=generator)}
+        rows = batch * (seq or (size // patch) ** 2 + 1)
+        functions: dict[str, Callable[[], Any]] = {"limit": products(models["autoload"], rows)}
+        functions |= {key: lambda model=model: model(**inputs) for key, model in models.items()}
         with torch.no_grad():
             return in_turn(functions, runs, clock)
 
     return measure
 
 
-TEXTS, BATCH, SHORTEST, LONGEST = 256, 32, 5, 128
+BATCH, SHORTEST, LONGEST = 32, 5, 128
 
 
-def _ragged(runs: int, clock: Clock) -> Times:
-    """Log-normal lengths, as those of sentences are; the limit is the same texts one by one, without padding."""
+def _bell(texts: int, generator: Any) -> Any:
+    """Log-normal lengths, as those of sentences are."""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    lengths = (24 * (0.75 * torch.randn(TEXTS, generator=generator)).exp()).round().clamp(SHORTEST, LONGEST).long()
-    batches = []
-    for part in lengths.split(BATCH):
-        mask = (torch.arange(int(part.max())) < part[:, None]).long()
-        ids = torch.randint(1000, 30000, mask.shape, generator=generator)
-        batches.append({"input_ids": ids * mask, "attention_mask": mask})
-    alone = [torch.randint(1000, 30000, (1, int(length)), generator=generator) for length in lengths]
-    models = {key: package.AutoModel.from_pretrained(minilm()).eval() for key, package in packages().items()}
-    functions: dict[str, Callable[[], Any]] = {"limit": lambda: [models["autoload"](ids) for ids in alone].clear()}
-    functions |= {key: lambda model=model: [model(**b) for b in batches].clear() for key, model in models.items()}
-    with torch.inference_mode():
-        return in_turn(functions, max(2, runs // 2), clock)
+    return (24 * (0.75 * torch.randn(texts, generator=generator)).exp()).round().clamp(SHORTEST, LONGEST).long()
+
+
+def _level(texts: int, generator: Any) -> Any:
+    """One length for all."""
+    import torch
+
+    return torch.full((texts,), 32)
+
+
+def _sentences(checkpoint: Callable[[], Any], texts: int, lengths_of: Callable[[int, Any], Any]):
+    """Padded batches; the limit is the same texts one by one, without padding."""
+
+    def measure(runs: int, clock: Clock) -> Times:
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        batches, lengths = [], lengths_of(texts, generator)
+        for part in lengths.split(BATCH):
+            mask = (torch.arange(int(part.max())) < part[:, None]).long()
+            ids = torch.randint(1000, 30000, mask.shape, generator=generator)
+            batches.append({"input_ids": ids * mask, "attention_mask": mask})
+        alone = [torch.randint(1000, 30000, (1, int(length)), generator=generator) for length in lengths]
+        models = {key: package.AutoModel.from_pretrained(checkpoint()).eval() for key, package in packages().items()}
+        functions: dict[str, Callable[[], Any]] = {"limit": lambda: [models["autoload"](ids) for ids in alone].clear()}
+        functions |= {key: lambda model=model: [model(**b) for b in batches].clear() for key, model in models.items()}
+        with torch.inference_mode():
+            return in_turn(functions, max(2, runs // 2), clock)
+
+    return measure
+
+
+def _bert_base() -> str:
+    return made("bert-base", task="")
 
 
 ROWS = [
     Row("sentence", "MiniLM, one sentence of 8 tokens; limit: a loop by hand", Goal(1.1), _one_sentence),
-    Row("ragged", "MiniLM, 256 sentences in batches of 32; limit: one by one", Goal(1 / 1.5, "reference"), _ragged),
+    Row("ragged", "MiniLM, 256 sentences in batches of 32; limit: one by one", Goal(1 / 1.5, "reference"), _sentences(minilm, 256, _bell)),
+    Row("ragged-base", "BERT-base, 64 sentences in batches of 32; limit: one by one", Goal(1 / 1.5, "reference"), _sentences(_bert_base, 64, _bell)),
+    Row("level", "MiniLM, 256 sentences of 32 tokens; limit: one by one", Goal(1.02, "reference"), _sentences(minilm, 256, _level)),
+    Row("level-base", "BERT-base, 64 sentences of 32 tokens; limit: one by one", Goal(1.02, "reference"), _sentences(_bert_base, 64, _level)),
     *(
         Row(f"{name}-{batch}x{seq}", f"{name}, {batch} x {seq}; limit: its products", Goal(1.0, "reference"), _pass(name, task, batch, seq))
-        for name, task in (("bert-base", ""), ("gpt2", "ForCausalLM"), ("llama-150m", "ForCausalLM"))
+        for name, task in (("bert-base", ""), ("gpt2", "ForCausalLM"), ("llama-150m", "ForCausalLM"), ("t5-small", "ForSeq2SeqLM"))
         for batch, seq in ((1, 16), (1, 128), (16, 16), (16, 128))
     ),
+    *(Row(f"vit-base-{batch}", f"vit-base, {batch} images; limit: its products", Goal(1.0, "reference"), _pass("vit-base", "", batch, 0)) for batch in (1, 16)),
 ]  # fmt: skip

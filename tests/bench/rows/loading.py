@@ -80,11 +80,13 @@ def _saves(runs: int, clock: Clock) -> Times:
         models = {key: package.AutoModelForCausalLM.from_pretrained(folder) for key, package in packages().items()}
         data = b"".join(path.read_bytes() for path in Path(folder).glob("*.safetensors"))
 
-        def write() -> None:
-            with open(Path(out) / "bytes", "wb") as f:
+        def write() -> None:  # beside the old bytes, as a save that can be interrupted must
+            fresh = Path(out) / "fresh"
+            with open(fresh, "wb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
+            os.replace(fresh, Path(out) / "bytes")
 
         saves = {
             key: lambda key=key, model=model: model.save_pretrained(Path(out) / key) for key, model in models.items()
@@ -138,5 +140,5 @@ ROWS = [
         Goal(1.2),
         _loads("mixtral-8", "bfloat16", 1, "ForCausalLM", copied),
     ),
-    Row("save-1b", "Llama 1.1 B bf16, saved; limit: its bytes written and synced", Goal(1.1), _saves),
+    Row("save-1b", "Llama 1.1 B bf16, saved; limit: its bytes written, synced and put in place", Goal(1.1), _saves),
 ]
