@@ -25,6 +25,7 @@ _HOME: dict[str, str] = {
         "autoload.audio.kaldi",
     ),
     **dict.fromkeys(("ClapFeatureExtractor",), "autoload.audio.clap"),
+    **dict.fromkeys(("NemotronAsrStreamingFeatureExtractor",), "autoload.audio.nemotron"),
     **dict.fromkeys(("Gemma4AudioFeatureExtractor",), "autoload.audio.gemma4"),
     **dict.fromkeys(
         ("CohereAsrFeatureExtractor", "GraniteSpeech5FeatureExtractor", "LasrFeatureExtractor"),
@@ -46,6 +47,10 @@ _HOME: dict[str, str] = {
             "WhisperProcessor",
         ),
         "autoload.processing",
+    ),
+    **dict.fromkeys(("Nemotron3DiarizationProcessor",), "autoload.diarization"),
+    **dict.fromkeys(
+        ("Nemotron3_5AsrProcessor", "NemotronAsrStreamingProcessor", "ParakeetProcessor"), "autoload.transcripts"
     ),
     **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
     **dict.fromkeys(("AutoModelForSentenceEmbedding",), "autoload.sentence"),

@@ -17,12 +17,14 @@ from autoload.audio.gemma4 import Gemma4AudioFeatureExtractor as Gemma4AudioFeat
 from autoload.audio.kaldi import ASTFeatureExtractor as ASTFeatureExtractor
 from autoload.audio.kaldi import SeamlessM4TFeatureExtractor as SeamlessM4TFeatureExtractor
 from autoload.audio.kaldi import Speech2TextFeatureExtractor as Speech2TextFeatureExtractor
+from autoload.audio.nemotron import NemotronAsrStreamingFeatureExtractor as NemotronAsrStreamingFeatureExtractor
 from autoload.audio.waves import Wav2Vec2FeatureExtractor as Wav2Vec2FeatureExtractor
 from autoload.audio.whisper import ParakeetFeatureExtractor as ParakeetFeatureExtractor
 from autoload.audio.whisper import WhisperFeatureExtractor as WhisperFeatureExtractor
 from autoload.config import PreTrainedConfig as PreTrainedConfig
 from autoload.config import PretrainedConfig as PretrainedConfig
 from autoload.decision import DecisionConfig as DecisionConfig
+from autoload.diarization import Nemotron3DiarizationProcessor as Nemotron3DiarizationProcessor
 from autoload.generation.configuration import GenerationConfig as GenerationConfig
 from autoload.generation.generate import GenerationMixin as GenerationMixin
 from autoload.generation.guidance import ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor
@@ -104,6 +106,9 @@ from autoload.text.encoding import BatchEncoding as BatchEncoding
 from autoload.text.encoding import CharSpan as CharSpan
 from autoload.text.fast import PreTrainedTokenizerFast as PreTrainedTokenizerFast
 from autoload.text.python import PreTrainedTokenizer as PreTrainedTokenizer
+from autoload.transcripts import Nemotron3_5AsrProcessor as Nemotron3_5AsrProcessor
+from autoload.transcripts import NemotronAsrStreamingProcessor as NemotronAsrStreamingProcessor
+from autoload.transcripts import ParakeetProcessor as ParakeetProcessor
 from autoload import heads as _heads
 from autoload.models import albert as _models_albert
 from autoload.models import audio_spectrogram_transformer as _models_audio_spectrogram_transformer
@@ -183,6 +188,8 @@ from autoload.models import moe_wirings as _models_moe_wirings
 from autoload.models import moonshine as _models_moonshine
 from autoload.models import moonshine_streaming as _models_moonshine_streaming
 from autoload.models import mra as _models_mra
+from autoload.models import nemotron_asr as _models_nemotron_asr
+from autoload.models import nemotron_diarization as _models_nemotron_diarization
 from autoload.models import neomme as _models_neomme
 from autoload.models import nllb_moe as _models_nllb_moe
 from autoload.models import nomic_bert as _models_nomic_bert
@@ -208,6 +215,7 @@ from autoload.models import t5 as _models_t5
 from autoload.models import t5gemma as _models_t5gemma
 from autoload.models import t5gemma2 as _models_t5gemma2
 from autoload.models import tapas as _models_tapas
+from autoload.models import transducer as _models_transducer
 from autoload.models import tvp as _models_tvp
 from autoload.models import two_way as _models_two_way
 from autoload.models import udop as _models_udop
@@ -5394,6 +5402,102 @@ class NemotronConfig(PreTrainedConfig):
     norm_eps: float
     mlp_bias: bool
 
+class Nemotron3_5AsrConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    num_prompts: int
+    prompt_intermediate_size: int
+    default_prompt_id: int
+
+class Nemotron3DiarizationConfig(PreTrainedConfig):
+    audio_config: Any
+    head_config: Any
+    streaming_config: Any
+    chunk_length: int
+    chunk_right_context: int
+    chunk_left_context: int
+    fifo_length: int
+    speaker_cache_update_period: int
+    initializer_range: float
+
+class Nemotron3DiarizationHeadConfig(PreTrainedConfig):
+    hidden_size: int
+    num_speakers: int
+    audio_hidden_size: int
+    subsampling_factor: int
+
+class Nemotron3DiarizationStreamingConfig(PreTrainedConfig):
+    fifo_length: int
+    speaker_cache_update_period: int
+    speaker_cache_length: int
+    speaker_cache_silence_frames_per_speaker: int
+    prediction_score_threshold: float
+    latest_frames_score_boost: float
+    strong_boost_rate: float
+    weak_boost_rate: float
+    min_positive_scores_rate: float
+    num_speakers: int
+    subsampling_factor: int
+
+class Nemotron3DiarizationAudioConfig(PreTrainedConfig):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: Any
+    hidden_act: str
+    max_position_embeddings: int
+    initializer_range: float
+    rope_parameters: Any
+    attention_dropout: float
+    num_mel_bins: int
+    subsampling_factor: int
+
+class NemotronAsrStreamingConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+
+class NemotronAsrStreamingEncoderConfig(PreTrainedConfig):
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    hidden_act: str
+    attention_bias: bool
+    convolution_bias: bool
+    conv_kernel_size: int
+    subsampling_factor: int
+    subsampling_conv_channels: int
+    num_mel_bins: int
+    subsampling_conv_kernel_size: int
+    subsampling_conv_stride: int
+    dropout: float
+    dropout_positions: float
+    layerdrop: float
+    activation_dropout: float
+    attention_dropout: float
+    max_position_embeddings: int
+    scale_input: bool
+    initializer_range: float
+    sliding_window: int
+    default_num_lookahead_tokens: int
+
 class NeoMMEConfig(PreTrainedConfig):
     vocab_size: int
     embedding_rank: int
@@ -5708,6 +5812,31 @@ class ParakeetEncoderConfig(PreTrainedConfig):
     max_position_embeddings: int
     scale_input: bool
     initializer_range: float
+
+class ParakeetRNNTConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+
+class ParakeetTDTConfig(PreTrainedConfig):
+    vocab_size: int
+    decoder_hidden_size: int
+    num_decoder_layers: int
+    hidden_act: str
+    max_symbols_per_step: int
+    encoder_config: Any
+    pad_token_id: int
+    blank_token_id: int
+    is_encoder_decoder: bool
+    initializer_range: float
+    durations: Any
 
 class PegasusConfig(PreTrainedConfig):
     vocab_size: int
@@ -9453,6 +9582,24 @@ class NemotronForTokenClassification(_Loads, _heads.DecoderTokenClassification):
 class NemotronForQuestionAnswering(_Loads, _models_decoder.TransformerQuestionAnswering):
     config: NemotronConfig
 
+class Nemotron3_5AsrForRNNT(_Loads, _models_nemotron_asr.PromptedRNNT):
+    config: Nemotron3_5AsrConfig
+
+class Nemotron3DiarizationModel(_Loads, _models_nemotron_diarization.Model):
+    config: Nemotron3DiarizationConfig
+
+class Nemotron3DiarizationForAudioFrameClassification(_Loads, _models_nemotron_diarization.AudioFrameClassification):
+    config: Nemotron3DiarizationConfig
+
+class Nemotron3DiarizationAudioModel(_Loads, _models_nemotron_diarization.AudioModel):
+    config: Nemotron3DiarizationAudioConfig
+
+class NemotronAsrStreamingForRNNT(_Loads, _models_nemotron_asr.RNNT):
+    config: NemotronAsrStreamingConfig
+
+class NemotronAsrStreamingEncoder(_Loads, _models_nemotron_asr.Model):
+    config: NemotronAsrStreamingEncoderConfig
+
 class NeoMMEModel(_Loads, _models_neomme.Model):
     config: NeoMMEConfig
 
@@ -10379,6 +10526,12 @@ class LasrForCTC(_Loads, _models_lasr.CTC):
 
 class ParakeetForCTC(_Loads, _models_parakeet.CTC):
     config: ParakeetCTCConfig
+
+class ParakeetForRNNT(_Loads, _models_transducer.RNNT):
+    config: ParakeetRNNTConfig
+
+class ParakeetForTDT(_Loads, _models_transducer.TDT):
+    config: ParakeetTDTConfig
 
 class AlbertTokenizer(PreTrainedTokenizerBase): ...
 

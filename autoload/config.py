@@ -124,6 +124,7 @@ class PreTrainedConfig:
     attribute_map: ClassVar[Mapping[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[tuple[str, ...]] = ()
     sub_configs: ClassVar[dict[str, type]] = {}
+    written_in_part: ClassVar[bool] = False  # within another configuration, though it has no model type
 
     def __init__(self, **fields: Any):
         spec = type(self).spec
@@ -260,7 +261,7 @@ class PreTrainedConfig:
         full = self.to_dict()
         out = {k: v for k, v in full.items() if k not in COMMON or v != COMMON[k] or v != self.spec.defaults.get(k, v)}
         for name, default_type in self.spec.sub_configs.items():
-            untyped = isinstance(default_type, type) and not default_type.model_type
+            untyped = isinstance(default_type, type) and not (default_type.model_type or default_type.written_in_part)
             if untyped or name == "backbone_config":  # written in full
                 continue
             if isinstance(part := self.__dict__.get(name), PreTrainedConfig):

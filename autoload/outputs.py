@@ -608,3 +608,68 @@ class ParakeetCTCGenerateOutput(ModelOutput):
     logits: Tensor | None = None
     attentions: States = None
     hidden_states: States = None
+
+
+@dataclass
+class ParakeetRNNTOutput(BaseModelOutputWithPooling):
+    """Scores of what follows each frame and each number of labels, (batch, frames, labels + 1, vocabulary).
+
+    `pooler_output` (batch, frames, dim) are the encoder's states as the scores see them, `decoder_cache` the prediction
+    network's state.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    decoder_cache: Any = None
+
+
+@dataclass
+class ParakeetRNNTGenerateOutput(ModelOutput):
+    """A transcript, blanks included: `sequences` and `durations`, (batch, steps).
+
+    The frame of a step is the sum of the durations before it.
+    """
+
+    sequences: Tensor = ALWAYS
+    durations: Tensor | None = None
+    attentions: States = None
+    hidden_states: States = None
+
+
+@dataclass
+class NemotronAsrStreamingEncoderModelOutput(ParakeetEncoderModelOutput):
+    """Also what the next piece of a stream needs: keys and values, and frames for the convolutions."""
+
+    past_key_values: Any = None
+    padding_cache: Any = None
+
+
+@dataclass
+class NemotronAsrStreamingRNNTOutput(ParakeetRNNTOutput):
+    """Also what the next piece of a stream needs: the encoder's keys and values, and frames for its convolutions."""
+
+    encoder_past_key_values: Any = None
+    padding_cache: Any = None
+
+
+@dataclass
+class Nemotron3_5AsrRNNTOutput(NemotronAsrStreamingRNNTOutput):
+    """The same, of a model that is told the language."""
+
+
+@dataclass
+class NemotronAsrStreamingGenerateOutput(ParakeetRNNTGenerateOutput):
+    """A transcript, blanks included, and the frames that each step went on by."""
+
+
+@dataclass
+class Nemotron3DiarizationOutput(ModelOutput):
+    """Scores of speakers in each frame, `logits` (batch, frames, speakers), and of a stream what its next piece needs.
+
+    States and weights are those of all pieces, one after another.
+    """
+
+    logits: Tensor = ALWAYS
+    hidden_states: States = None
+    attentions: States = None
+    speaker_cache: Any = None

@@ -31,6 +31,7 @@ class ProcessorMixin:
     text_defaults: ClassVar[Mapping[str, Any]] = {}
     audio_defaults: ClassVar[Mapping[str, Any]] = {}
     own_settings: ClassVar[tuple[str, ...]] = ()  # that files hold beside the two
+    reads_text: ClassVar[bool] = True
     text_becomes: ClassVar[str] = "labels"  # the name of a text's ids beside a sound
 
     def __init__(self, feature_extractor: Any, tokenizer: Any, chat_template: Any = None):
@@ -125,6 +126,10 @@ class ProcessorMixin:
         extractor, rest = AutoFeatureExtractor.from_pretrained(
             pretrained_model_name_or_path, config=config, return_unused_kwargs=True, **hub, **rest
         )
+        if not cls.reads_text:
+            if rest:
+                raise unknown_argument(f"{cls.__name__}.from_pretrained", next(iter(rest)), cls.own_settings)
+            return cls(extractor, **own)
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, config=config, **hub, **rest)
         processor = cls(extractor, tokenizer, **own)
         processor.chat_template = found.get("chat_template") or getattr(tokenizer, "chat_template", None)
@@ -144,7 +149,8 @@ class ProcessorMixin:
         Raises:
             FileError: `save_directory` is a file, or cannot be written.
         """
-        self.tokenizer.save_pretrained(save_directory)
+        if self.reads_text:
+            self.tokenizer.save_pretrained(save_directory)
         return save({FILE: self.to_json_string()}, save_directory, push_to_hub, hub)
 
     def push_to_hub(self, repo_id: str, **hub: Any) -> Any:
@@ -244,7 +250,13 @@ CLASSES: dict[str, type[ProcessorMixin]] = {
         *(Wav2Vec2BertProcessor, Wav2Vec2Processor, WhisperProcessor),
     )
 }
-ELSEWHERE: dict[str, str] = dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts")
+ELSEWHERE = {  # class -> file, read when it is first asked for
+    **dict.fromkeys(("CanaryProcessor", "CohereAsrProcessor"), "autoload.speech_prompts"),
+    "Nemotron3DiarizationProcessor": "autoload.diarization",
+    "Nemotron3_5AsrProcessor": "autoload.transcripts",
+    "NemotronAsrStreamingProcessor": "autoload.transcripts",
+    "ParakeetProcessor": "autoload.transcripts",
+}
 CLASS_OF_TYPE = {  # of models whose files do not name the class
     "canary": "CanaryProcessor",
     "clap": "ClapProcessor",
@@ -252,6 +264,10 @@ CLASS_OF_TYPE = {  # of models whose files do not name the class
     "granite_speech5_ctc": "GraniteSpeech5Processor",
     **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrProcessor"),
     "moonshine_streaming": "MoonshineStreamingProcessor",
+    "nemotron3_5_asr": "Nemotron3_5AsrProcessor",
+    "nemotron3_diarization": "Nemotron3DiarizationProcessor",
+    "nemotron_asr_streaming": "NemotronAsrStreamingProcessor",
+    **dict.fromkeys(("parakeet_ctc", "parakeet_rnnt", "parakeet_tdt"), "ParakeetProcessor"),
     "speech_to_text": "Speech2TextProcessor",
     "wav2vec2-bert": "Wav2Vec2BertProcessor",
     "whisper": "WhisperProcessor",
@@ -340,13 +356,15 @@ def choose(files: Files, config: Any) -> Any:
             raise RemoteCodeRefused(text, where=files.where)
         text = f"{files.where}: processor_class is {name!r}, expected one of {', '.join([*CLASSES, *ELSEWHERE])}."
         raise AudioError(f"{text} AutoTokenizer and AutoFeatureExtractor load its parts.", field="processor_class")
-    if model_type in CLASS_OF_TYPE and any(files.find(name) is not None for name in TEXT_FILES):
-        return processor_class(CLASS_OF_TYPE[model_type])
+    if model_type in CLASS_OF_TYPE:
+        found = processor_class(CLASS_OF_TYPE[model_type])
+        if not found.reads_text or any(files.find(name) is not None for name in TEXT_FILES):
+            return found
     return _part_of(files)
 
 
 def processor_class(name: str) -> Any:
-    """The class of that name; its file is read when it is first asked for."""
+    """The class of that name."""
     return CLASSES[name] if name in CLASSES else getattr(importlib.import_module(ELSEWHERE[name]), name)
 
 

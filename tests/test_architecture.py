@@ -29,6 +29,8 @@ MAY: dict[str, str] = {
     "audio": "errors hub",
     "processing": "errors hub audio",
     "decision": "errors hub",
+    "transcripts": "errors audio processing",
+    "diarization": "errors processing transcripts",
     "speech_prompts": "errors audio processing",
     "layers": "bridge errors config torch",
     "losses": "errors torch",
@@ -63,6 +65,7 @@ LATER: dict[str, str] = {
     "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
     "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
     "processing": "audio text",
+    "transcripts": "torch",  # numbers of languages
     "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",

@@ -17,6 +17,7 @@ CLASSES = {  # class -> file of this folder
     "CohereAsrFeatureExtractor": "conformer",
     "GraniteSpeech5FeatureExtractor": "conformer",
     "LasrFeatureExtractor": "conformer",
+    "NemotronAsrStreamingFeatureExtractor": "nemotron",
     "ParakeetFeatureExtractor": "whisper",
     "SeamlessM4TFeatureExtractor": "kaldi",
     "Speech2TextFeatureExtractor": "kaldi",
@@ -32,6 +33,11 @@ CLASS_OF_TYPE = {  # of models whose files do not name the class
     **dict.fromkeys(("lasr_ctc", "lasr_encoder"), "LasrFeatureExtractor"),
     **dict.fromkeys(
         ("parakeet_ctc", "parakeet_encoder", "parakeet_rnnt", "parakeet_tdt", "canary"), "ParakeetFeatureExtractor"
+    ),
+    **dict.fromkeys(
+        ("nemo_speechlm", "nemotron3_5_asr", "nemotron3_diarization", "nemotron_asr_streaming",
+         "nemotron_asr_streaming_encoder"),
+        "NemotronAsrStreamingFeatureExtractor",
     ),
     **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "SeamlessM4TFeatureExtractor"),
     "speech_to_text": "Speech2TextFeatureExtractor",

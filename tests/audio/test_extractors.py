@@ -60,6 +60,13 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Speech2TextFeatureExtractor", {}, {"padding": True, "max_length": 100, "truncation": True}),
     ("ParakeetFeatureExtractor", {}, {}),
     ("ParakeetFeatureExtractor", {"preemphasis": None, "feature_size": 40}, {"pad_to_multiple_of": 5000}),
+    ("NemotronAsrStreamingFeatureExtractor", {}, {}),
+    ("NemotronAsrStreamingFeatureExtractor", {"mel_filters_dtype": "bfloat16"}, {"center": False}),
+    (
+        "NemotronAsrStreamingFeatureExtractor",
+        {"preemphasis": None, "feature_size": 40, "mel_filters_dtype": "float16"},
+        {"center": False, "is_last_audio_chunk": True, "pad_to_multiple_of": 5000},
+    ),
     ("ClapFeatureExtractor", {"max_length_s": 3}, {}),
     ("ClapFeatureExtractor", {"max_length_s": 3, "truncation": "rand_trunc"}, {"padding": "repeat"}),
     ("ClapFeatureExtractor", {"max_length_s": 3}, {"padding": "pad"}),
@@ -114,7 +121,7 @@ def test_values(name: str, settings: dict[str, Any], call: dict[str, Any]) -> No
     ours, theirs = pair(name, settings)
     rate = theirs.sampling_rate
     skip = ("is_longer",) if name.startswith("Clap") else ()  # one of these is drawn by lot
-    single = name.startswith(("Whisper", "Parakeet", "Cohere"))
+    single = name.startswith(("Whisper", "Parakeet", "Cohere", "Nemotron"))
     batch = sounds.ragged(rate)
     whole = call.get("padding", "longest") is not False
     for kind in [None, "np", "pt"] if whole else [None]:
