@@ -9,7 +9,14 @@ import numpy as np
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.extractor import Array, SequenceFeatureExtractor
-from autoload.audio.spectrum import floored, mel_filter_bank, mel_spectrogram, window_function, without_offset
+from autoload.audio.spectrum import (
+    floored,
+    mel_filter_bank,
+    mel_spectrogram,
+    moments,
+    window_function,
+    without_offset,
+)
 
 
 class KaldiFeatureExtractor(SequenceFeatureExtractor):
@@ -148,9 +155,10 @@ class SeamlessM4TFeatureExtractor(KaldiFeatureExtractor):
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
         banks = [self.filter_banks(wave) for wave in waves]
         if do_normalize_per_mel_bins:
-            banks = [(x - x.mean(0)) / np.sqrt(x.var(0, ddof=1) + 1e-7) for x in banks]
-        rows, mask = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
-        rows, mask = np.stack(rows), np.stack(mask)
+            banks = [_standard(x) for x in banks]
+        rows, counts = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
+        mask = np.stack(self.mask(rows, counts))
+        rows = np.stack(rows)
         batch, count, filters = rows.shape
         count = count // self.stride * self.stride
         features = rows[:, :count].reshape(batch, count // self.stride, filters * self.stride)
@@ -158,6 +166,14 @@ class SeamlessM4TFeatureExtractor(KaldiFeatureExtractor):
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
             data["attention_mask"] = mask[:, 1 : count : self.stride]
         return BatchFeature(data, return_tensors)
+
+
+def _standard(banks: Array) -> Array:
+    """Each filter with mean 0 and variance 1."""
+    mean, variance = moments(banks, ddof=1)
+    banks -= mean
+    banks /= np.sqrt(variance + 1e-7)
+    return banks
 
 
 class Speech2TextFeatureExtractor(KaldiFeatureExtractor):
@@ -211,20 +227,20 @@ class Speech2TextFeatureExtractor(KaldiFeatureExtractor):
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
         banks = [self.filter_banks(wave) for wave in waves]
-        rows, mask = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
-        if self.do_ceptral_normalize:
-            rows = [self._normalized(row, int(real.sum())) for row, real in zip(rows, mask, strict=True)]
-        data: dict[str, Any] = {"input_features": [*rows]}
+        rows, counts = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
+        data: dict[str, Any] = {}
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-            data["attention_mask"] = [*mask]
-        return BatchFeature(data, return_tensors)
+            data["attention_mask"] = [*self.mask(rows, counts)]
+        if self.do_ceptral_normalize:
+            rows = [self._normalized(row, count) for row, count in zip(rows, counts, strict=True)]
+        return BatchFeature({"input_features": [*rows], **data}, return_tensors)
 
     def _normalized(self, banks: Array, length: int) -> Array:
         """`length` frames of a sound count; padding after them stays what it is."""
-        banks = np.ascontiguousarray(banks)
+        mean, variance = moments(banks[:length])
         if self.normalize_means:
-            banks = banks - banks[:length].mean(0)
+            banks = banks - mean
         if self.normalize_vars:
-            banks = banks / banks[:length].std(0)
+            banks = banks / np.sqrt(variance)
         banks[length:] = self.padding_value
-        return banks.astype(np.float32)
+        return banks
