@@ -191,9 +191,9 @@ def _bands(filters: Array, count: int = 4) -> list[tuple[slice, slice, Array]]:
 def moments(frames: Array, ddof: int = 0) -> tuple[Array, Array]:
     """Mean and variance of each filter over all frames, (filters,) each."""
     rows = np.ascontiguousarray(frames.T)  # along rows numpy sums in pairs, which is quicker and more exact
-    mean = rows.mean(1)
-    rows = rows - mean[:, None]
     with np.errstate(all="ignore"):  # of no frames, or of one
+        mean = rows.mean(1, dtype=np.float64).astype(rows.dtype)  # of silence exactly what all frames are
+        rows = rows - mean[:, None]
         return mean, np.square(rows, out=rows).sum(1) / (rows.shape[1] - ddof)
 
 
