@@ -25,7 +25,7 @@ class KaldiFeatureExtractor(SequenceFeatureExtractor):
     num_mel_bins: int
     window_name = "povey"
     scale = 2.0**15  # of the waveform: Kaldi reads 16-bit numbers
-    dither = 0.0  # deviation of noise that is added to the scaled waveform
+    dither = 0.0  # deviation of noise that is added to frames of the scaled waveform
 
     @cached_property
     def mel_filters(self) -> Array:
@@ -44,10 +44,8 @@ class KaldiFeatureExtractor(SequenceFeatureExtractor):
         In float64, for the smallest of float32's errors would show where a filter lets nearly nothing through.
         """
         wave = wave.astype(np.float64) * self.scale
-        if self.dither:
-            wave = wave + self.dither * np.random.default_rng().standard_normal(wave.shape)
-        finish, prepare = floored(np.log, 1.192092955078125e-07), without_offset(0.97)
-        return mel_spectrogram(wave, self.window, 160, self.mel_filters, finish, 512, prepare)
+        finish, prepare = floored(np.log, 1.192092955078125e-07), without_offset(0.97, self.dither)
+        return mel_spectrogram(wave, self.window, 160, self.mel_filters, finish, 512, prepare, bool(self.dither))
 
 
 class ASTFeatureExtractor(KaldiFeatureExtractor):

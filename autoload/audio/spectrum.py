@@ -135,6 +135,7 @@ def mel_spectrogram(
     finish: Callable[[Array], Array],
     fft_length: int | None = None,
     prepare: Callable[[Array], Array] | None = None,
+    noisy: bool = False,
 ) -> Array:
     """What mel filters let through of each frame, after `finish` (a logarithm, say): (frames, filters) in float32.
 
@@ -145,7 +146,8 @@ def mel_spectrogram(
         filters: (bins, filters).
         finish: may work in place, and takes each place by itself.
         fft_length: points of the transform, at least the window's; frames are filled with zeros.
-        prepare: what is done to frames before the window; leaves zeros zeros.
+        prepare: what is done to frames before the window.
+        noisy: it makes something of zeros.
     """
     frames = frames_of(wave, len(window), hop)
     out = np.empty((filters.shape[1], len(frames)), np.float32)  # sums over time are along rows, which is more exact
@@ -155,7 +157,8 @@ def mel_spectrogram(
     silence = finish(np.zeros((filters.shape[1], 1), wave.dtype))
     for first in range(0, len(frames), size):
         block = frames[first : first + size]
-        if block[0, 0] == 0 == block[-1, -1] and not wave[first * hop : (first + len(block)) * hop + len(window)].any():
+        part = wave[first * hop : (first + len(block)) * hop + len(window)]
+        if not noisy and block[0, 0] == 0 == block[-1, -1] and not part.any():
             out[:, first : first + len(block)] = silence  # as after sounds that were filled up
             continue
         _powers(block, window, fft_length or len(window), prepare, power)
@@ -197,10 +200,15 @@ def moments(frames: Array, ddof: int = 0) -> tuple[Array, Array]:
         return mean, np.square(rows, out=rows).sum(1) / (rows.shape[1] - ddof)
 
 
-def without_offset(preemphasis: float) -> Callable[[Array], Array]:
-    """Kaldi's preparation of a frame: subtract its mean, then from each sample a part of the one before."""
+def without_offset(preemphasis: float, dither: float = 0.0) -> Callable[[Array], Array]:
+    """Kaldi's preparation of a frame: subtract its mean, then from each sample a part of the one before.
+
+    Before that noise of the deviation `dither` is added, from numpy's own stream, so that its seed repeats a run.
+    """
 
     def prepare(frames: Array) -> Array:
+        if dither:
+            frames = frames + dither * np.random.standard_normal(frames.shape)
         frames = frames - frames.mean(1, keepdims=True)
         frames[:, 1:] -= preemphasis * frames[:, :-1]
         frames[:, 0] *= 1 - preemphasis

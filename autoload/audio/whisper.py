@@ -93,7 +93,7 @@ class WhisperFeatureExtractor(SequenceFeatureExtractor):
         """The spectrogram of one sound, no more than 8 decades below its loudest place: (filters, frames)."""
         wave = np.asarray(wave, np.float32)
         if self.dither:
-            wave = wave + self.dither * np.random.default_rng().standard_normal(wave.shape, np.float32)
+            wave = wave + self.dither * np.random.standard_normal(wave.shape).astype(np.float32)
         around = padded(wave, self.n_fft // 2)
         log = mel_spectrogram(around, self.window, self.hop_length, self.mel_filters, floored(np.log10, 1e-10))[:-1].T
         if log.size:

@@ -186,6 +186,36 @@ def test_quiet_places_of_tones() -> None:
     assert np.abs(found - expected).max() < 2e-3
 
 
+# -- noise that is added
+
+
+def test_dither_of_frames() -> None:
+    """With the same seed the reference's, and of silence too."""
+    settings: dict[str, Any] = dict(dither=2.0, do_ceptral_normalize=False)
+    ours, theirs = pair("Speech2TextFeatureExtractor", settings)
+    for sound in (sounds.noise(2), sounds.half_silent(3), np.zeros(20000, np.float32)):
+        found = []
+        for extractor in (ours, theirs):
+            np.random.seed(3)
+            found.append(extractor(sound, sampling_rate=16000, return_tensors="np"))
+        assert_same(*found)
+    assert np.abs(ours(sound, sampling_rate=16000).input_features[0] - found[0].input_features[0]).max() > 0.1
+
+
+def test_dither_of_waves() -> None:
+    """Whisper's noise is torch's in the reference: of silence each filter has the same mean and spread."""
+    ours, theirs = pair("WhisperFeatureExtractor", {"dither": 1e-2})
+    silence = np.zeros(480000, np.float32)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    found = [np.asarray(e(silence, sampling_rate=16000).input_features[0]) for e in (ours, theirs)]  # (filters, frames)
+    spread = found[1].std(1)
+    assert np.abs(found[0].mean(1) - found[1].mean(1)).max() < 6 * (spread / np.sqrt(3000 / 5)).max()  # frames overlap
+    assert np.abs(found[0].std(1) / spread - 1).max() < 0.15
+    np.random.seed(0)
+    assert np.array_equal(ours(silence, sampling_rate=16000).input_features[0], found[0])
+
+
 # -- files
 
 
