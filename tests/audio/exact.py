@@ -55,7 +55,7 @@ def speech_to_text(sound: np.ndarray, extractor: Any, frames: int, longest: int 
         power=2.0,
         center=False,
         mel_filters=extractor.mel_filters,
-        dtype=np.float64,
+        dtype=np.dtype(np.float64),
     ).T[:longest]
     if extractor.normalize_means:
         banks = banks - banks.mean(0)
