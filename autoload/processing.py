@@ -108,7 +108,7 @@ class ProcessorMixin:
 
     @property
     def model_input_names(self) -> list[str]:
-        return [*self.feature_extractor.model_input_names, self.text_becomes]
+        return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names]
 
     # -- reading and saving
 
@@ -172,11 +172,19 @@ def _keywords(part: Any) -> set[str]:
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
 
 
-class Wav2Vec2Processor(ProcessorMixin):
+class CTCProcessor(ProcessorMixin):
+    """Of CTC models: what they get from a text are labels alone."""
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.feature_extractor.model_input_names, self.text_becomes]
+
+
+class Wav2Vec2Processor(CTCProcessor):
     """Of CTC models that read the waveform."""
 
 
-class Wav2Vec2BertProcessor(ProcessorMixin):
+class Wav2Vec2BertProcessor(CTCProcessor):
     """Of CTC models that read filter banks."""
 
 
@@ -219,10 +227,6 @@ class WhisperProcessor(ProcessorMixin):
         """Ids of a text to put before a transcription, as its context."""
         return self.tokenizer.get_prompt_ids(text, return_tensors=return_tensors)
 
-    @property
-    def model_input_names(self) -> list[str]:
-        return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names]
-
 
 class ClapProcessor(ProcessorMixin):
     """Of models that compare a text and a sound: both are inputs."""
@@ -237,10 +241,6 @@ class ClapProcessor(ProcessorMixin):
 
     def join(self, inputs: Any, encoded: Any) -> Any:
         return BatchFeature({**encoded, **inputs})
-
-    @property
-    def model_input_names(self) -> list[str]:
-        return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names]
 
 
 CLASSES: dict[str, type[ProcessorMixin]] = {

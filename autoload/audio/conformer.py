@@ -66,7 +66,8 @@ class LasrFeatureExtractor(SequenceFeatureExtractor):
             AudioError: a sound of another rate, or of several channels; sounds of several lengths without padding.
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
-        values, mask = self.even(waves, padding, max_length, truncation, pad_to_multiple_of)
+        values, counts = self.even(waves, padding, max_length, truncation, pad_to_multiple_of)
+        mask = self.mask(values, counts)
         one_length(self, values)
         window, log = window_function(self.win_length, "hann", periodic=False), floored(np.log, 1e-5)
         features = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 import os
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
@@ -19,7 +20,8 @@ from autoload.hub import Files, open_files
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
-PIECE = 2**12  # samples whose squares are summed in single precision
+PIECE = 2**12  # samples that are summed in single precision
+ONES = np.ones(PIECE, np.float32)
 HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
 WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
 STRATEGIES = ("longest", "max_length", "do_not_pad")
@@ -146,10 +148,12 @@ class SequenceFeatureExtractor:
         if return_tensors is None and len(columns[name]) and hasattr(processed_features[name][0], "detach"):
             return_tensors = "pt"
         masked = self.return_attention_mask if return_attention_mask is None else return_attention_mask
-        rows, given = columns[name], columns.get("attention_mask")
-        columns[name], mask = self.even(rows, padding, max_length, truncation, pad_to_multiple_of, given)
-        if masked:
-            columns["attention_mask"] = mask
+        lengths = (padding, max_length, truncation, pad_to_multiple_of)
+        columns[name], counts = self.even(columns[name], *lengths)
+        if "attention_mask" in columns and masked:
+            columns["attention_mask"], _ = self.even(columns["attention_mask"], *lengths, fill=0)
+        elif masked:
+            columns["attention_mask"] = self.mask(columns[name], counts)
         strategy = self.strategy(padding, max_length)
         if strategy == "do_not_pad" and len({len(row) for row in columns[name]}) > 1:
             return BatchFeature(columns, return_tensors)
@@ -162,9 +166,12 @@ class SequenceFeatureExtractor:
         max_length: int | None,
         truncation: bool,
         multiple: int | None = None,
-        masks: list[Array] | None = None,
-    ) -> tuple[Any, Any]:
-        """Rows of one length, (batch, length, ...), and what of them is real, (batch, length); lists without padding."""
+        fill: float | None = None,
+    ) -> tuple[Any, list[int]]:
+        """Rows of one length in a new array, (batch, length, ...), and how much of each is real.
+
+        Without padding these are a list of new arrays. `fill` is `padding_value` where it is None.
+        """
         strategy = self.strategy(padding, max_length)
         if truncation and max_length is None:
             raise AudioError("truncation=True needs max_length.", field="max_length")
@@ -172,24 +179,35 @@ class SequenceFeatureExtractor:
             max_length = -(-max_length // multiple) * multiple
         if truncation:
             rows = [row[:max_length] for row in rows]
-            masks = None if masks is None else [mask[:max_length] for mask in masks]
-        masks = [np.ones(len(row), np.int32) for row in rows] if masks is None else masks
+        counts = [*map(len, rows)]
         if strategy == "do_not_pad" or not rows:
-            return rows, masks
-        longest = max(map(len, rows))
+            return [row.copy() for row in rows], counts
+        longest = max(counts)
         if strategy == "longest":
             length = -(-longest // multiple) * multiple if multiple else longest
         else:
             length = max(longest, max_length or 0)
-        return self._filled(rows, length, self.padding_value), self._filled(masks, length, 0)
-
-    def _filled(self, rows: list[Array], length: int, value: float) -> Array:
         dtype = np.float32 if rows[0].dtype == np.float64 else rows[0].dtype
-        out = np.full((len(rows), length, *rows[0].shape[1:]), value, dtype)
-        for place, row in zip(out, rows, strict=True):
-            start = length - len(row) if self.padding_side == "left" else 0
-            place[start : start + len(row)] = row
+        out = np.empty((len(rows), length, *rows[0].shape[1:]), dtype)
+        for place, row, (start, end) in zip(out, rows, self._places(counts, length), strict=True):
+            place[start:end] = row
+            place[:start] = place[end:] = self.padding_value if fill is None else fill
+        return out, counts
+
+    def mask(self, rows: Any, counts: list[int]) -> Any:
+        """1 at what is real of rows that `even` gave, (batch, length); a list where these are one."""
+        if isinstance(rows, list):
+            return [np.ones(count, np.int32) for count in counts]
+        out = np.zeros(rows.shape[:2], np.int32)
+        for i, (start, end) in enumerate(self._places(counts, rows.shape[1])):
+            out[i, start:end] = 1
         return out
+
+    def _places(self, counts: list[int], length: int) -> list[tuple[int, int]]:
+        """Where in a padded row what is real begins and ends."""
+        if self.padding_side == "left":
+            return [(length - count, length) for count in counts]
+        return [(0, count) for count in counts]
 
     def strategy(self, padding: Any, max_length: int | None) -> str:
         """One of `STRATEGIES`, from what a caller says."""
@@ -209,20 +227,28 @@ def as_array(row: Any) -> Array:
     return row.detach().cpu().numpy() if hasattr(row, "detach") else np.asarray(row)
 
 
-def normalised(rows: Any, lengths: list[int] | None = None, fill: float = 0.0) -> list[Array]:
-    """Each row with mean 0 and variance 1; where lengths are given these count what is real, the rest is `fill`."""
-    out = []
+def normalise(rows: Any, counts: list[int] | None = None, fill: float = 0.0) -> None:
+    """Give each row mean 0 and variance 1, in place; where counts are given these count what is real, the rest is `fill`."""
     for i, row in enumerate(rows):
-        count = len(row) if lengths is None else lengths[i]
-        row = row - row[:count].mean()
-        whole = count - count % PIECE
-        pieces, last = row[:whole].reshape(-1, PIECE), row[whole:count]
-        squares = np.einsum("ij,ij->i", pieces, pieces).sum(dtype=np.float64) + np.dot(last, last)
-        variance = float(squares) / max(count, 1)
-        row *= np.float32(1 / np.sqrt(variance + 1e-7))
-        row[count:] = fill
-        out.append(row)
-    return out
+        real = row if counts is None else row[: counts[i]]
+        mean, square = _mean(real, ONES), _mean(real, real)
+        if mean * mean > square - mean * mean:  # little would be left of their difference
+            real -= np.float32(mean)
+            mean, square = 0.0, _mean(real, real)
+        scale = 1 / math.sqrt(square - mean * mean + 1e-7)
+        real *= np.float32(scale)
+        real -= np.float32(mean * scale)
+        row[len(real) :] = fill
+
+
+def _mean(a: Array, b: Array) -> float:
+    """The mean of products; single precision holds sums of a piece, double those of the pieces."""
+    whole = len(a) - len(a) % PIECE
+    rows = a[:whole].reshape(-1, 1, PIECE)
+    columns = b.reshape(1, PIECE, 1) if b is ONES else b[:whole].reshape(-1, PIECE, 1)
+    total = np.matmul(rows, columns).sum(dtype=np.float64)
+    last = a[whole:]
+    return (float(total) + float(np.dot(last, b[: len(last)] if b is ONES else b[whole:]))) / max(len(a), 1)
 
 
 def open_for(name: str | os.PathLike, settings: dict[str, Any]) -> Files:

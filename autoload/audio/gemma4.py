@@ -106,10 +106,8 @@ class Gemma4AudioFeatureExtractor(SequenceFeatureExtractor):
             AudioError: a sound of another rate, or of several channels.
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
-        pairs = [
-            self._one(*row)
-            for row in zip(*self.even(waves, padding, max_length, truncation, pad_to_multiple_of), strict=True)
-        ]
+        rows, counts = self.even(waves, padding, max_length, truncation, pad_to_multiple_of)
+        pairs = [self._one(*row) for row in zip(rows, self.mask(rows, counts), strict=True)]
         data = {"input_features": [mel for mel, _ in pairs], "input_features_mask": [whole for _, whole in pairs]}
         return BatchFeature(data, return_tensors)
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.extractor import Array, SequenceFeatureExtractor
-from autoload.audio.spectrum import floored, mel_filter_bank, mel_spectrogram, window_function, without_offset
+from autoload.audio.spectrum import (
+    floored,
+    mel_filter_bank,
+    mel_spectrogram,
+    moments,
+    window_function,
+    without_offset,
+)
 
 
 class KaldiFeatureExtractor(SequenceFeatureExtractor):
@@ -18,7 +25,7 @@ class KaldiFeatureExtractor(SequenceFeatureExtractor):
     num_mel_bins: int
     window_name = "povey"
     scale = 2.0**15  # of the waveform: Kaldi reads 16-bit numbers
-    dither = 0.0  # deviation of noise that is added to the scaled waveform
+    dither = 0.0  # deviation of noise that is added to frames of the scaled waveform
 
     @cached_property
     def mel_filters(self) -> Array:
@@ -37,10 +44,8 @@ class KaldiFeatureExtractor(SequenceFeatureExtractor):
         In float64, for the smallest of float32's errors would show where a filter lets nearly nothing through.
         """
         wave = wave.astype(np.float64) * self.scale
-        if self.dither:
-            wave = wave + self.dither * np.random.default_rng().standard_normal(wave.shape)
-        finish, prepare = floored(np.log, 1.192092955078125e-07), without_offset(0.97)
-        return mel_spectrogram(wave, self.window, 160, self.mel_filters, finish, 512, prepare)
+        finish, prepare = floored(np.log, 1.192092955078125e-07), without_offset(0.97, self.dither)
+        return mel_spectrogram(wave, self.window, 160, self.mel_filters, finish, 512, prepare, bool(self.dither))
 
 
 class ASTFeatureExtractor(KaldiFeatureExtractor):
@@ -148,9 +153,10 @@ class SeamlessM4TFeatureExtractor(KaldiFeatureExtractor):
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
         banks = [self.filter_banks(wave) for wave in waves]
         if do_normalize_per_mel_bins:
-            banks = [(x - x.mean(0)) / np.sqrt(x.var(0, ddof=1) + 1e-7) for x in banks]
-        rows, mask = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
-        rows, mask = np.stack(rows), np.stack(mask)
+            banks = [_standard(x) for x in banks]
+        rows, counts = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
+        mask = np.stack(self.mask(rows, counts))
+        rows = np.stack(rows)
         batch, count, filters = rows.shape
         count = count // self.stride * self.stride
         features = rows[:, :count].reshape(batch, count // self.stride, filters * self.stride)
@@ -158,6 +164,15 @@ class SeamlessM4TFeatureExtractor(KaldiFeatureExtractor):
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
             data["attention_mask"] = mask[:, 1 : count : self.stride]
         return BatchFeature(data, return_tensors)
+
+
+def _standard(banks: Array) -> Array:
+    """Each filter with mean 0 and variance 1, in place."""
+    rows = banks.T  # along these numpy sums in pairs, as in the reference
+    rows -= rows.mean(1, keepdims=True)
+    variance = np.square(rows).sum(1, keepdims=True) / max(rows.shape[1] - 1, 1)
+    rows /= np.sqrt(variance + 1e-7)
+    return banks
 
 
 class Speech2TextFeatureExtractor(KaldiFeatureExtractor):
@@ -211,20 +226,20 @@ class Speech2TextFeatureExtractor(KaldiFeatureExtractor):
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
         banks = [self.filter_banks(wave) for wave in waves]
-        rows, mask = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
-        if self.do_ceptral_normalize:
-            rows = [self._normalized(row, int(real.sum())) for row, real in zip(rows, mask, strict=True)]
-        data: dict[str, Any] = {"input_features": [*rows]}
+        rows, counts = self.even(banks, padding, max_length, truncation, pad_to_multiple_of)
+        data: dict[str, Any] = {}
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-            data["attention_mask"] = [*mask]
-        return BatchFeature(data, return_tensors)
+            data["attention_mask"] = [*self.mask(rows, counts)]
+        if self.do_ceptral_normalize:
+            rows = [self._normalized(row, count) for row, count in zip(rows, counts, strict=True)]
+        return BatchFeature({"input_features": [*rows], **data}, return_tensors)
 
     def _normalized(self, banks: Array, length: int) -> Array:
-        """`length` frames of a sound count; padding after them stays what it is."""
-        banks = np.ascontiguousarray(banks)
+        """`length` frames of a sound count; padding after them stays what it is. Silence is not divided by its deviation, 0."""
+        mean, variance = moments(banks[:length])
         if self.normalize_means:
-            banks = banks - banks[:length].mean(0)
+            banks = banks - mean
         if self.normalize_vars:
-            banks = banks / banks[:length].std(0)
+            banks = banks / np.sqrt(np.where(variance > 0, variance, 1))
         banks[length:] = self.padding_value
-        return banks.astype(np.float32)
+        return banks

@@ -22,28 +22,32 @@ logger = logging.getLogger("autoload")
 def read_sound(path: str | os.PathLike) -> tuple[Array, int]:
     """Samples of a sound file, the mean of its channels, from -1 to 1 in float32; and its rate in hertz.
 
-    WAV files need nothing else; other formats need the package soundfile.
+    WAV files of whole numbers need nothing else; other formats need the package soundfile.
 
     Raises:
         AudioError: the format needs a package that is not installed.
         FileError: no such file, or a damaged one.
     """
-    with reading(path, "sound file"):
+    with reading(path, "sound file"), open(path, "rb") as file:
         if importlib.util.find_spec("soundfile") is not None:
             import soundfile  # type: ignore[import-not-found]
 
-            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
             return samples.mean(1), rate
-        with open(path, "rb") as f:
-            riff = f.read(4) == b"RIFF"
-        if not riff:
-            text = f"{path}: only WAV files can be read without the package soundfile: pip install 'autoload[audio]'."
-            raise AudioError(text, field="path")
-        return _read_wave(path)
+        riff = file.read(4) == b"RIFF"
+        file.seek(0)
+        try:
+            if riff:
+                return _read_wave(file, path)
+        except wave.Error as e:
+            if not str(e).startswith("unknown format"):  # of samples: floating ones, say
+                raise
+    text = f"{path}: only WAV files of whole numbers can be read without the package soundfile"
+    raise AudioError(f"{text}: pip install 'autoload[audio]'.", field="path")
 
 
-def _read_wave(path: str | os.PathLike) -> tuple[Array, int]:
-    with wave.open(os.fspath(path), "rb") as f:
+def _read_wave(file: Any, path: str | os.PathLike) -> tuple[Array, int]:
+    with wave.open(file, "rb") as f:
         width, channels, rate, data = f.getsampwidth(), f.getnchannels(), f.getframerate(), f.readframes(f.getnframes())
     if width not in (1, 2, 3, 4):
         raise CorruptFile(f"{path}: samples of {width} bytes, expected 1 to 4.", path=str(path))

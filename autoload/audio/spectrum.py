@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from autoload.errors import AudioError
 
 Array = NDArray[Any]
-BLOCK = 256  # frames
+BLOCK = 128  # frames that go through the filters at once, at most
+TRANSFORMED = 64  # of them at once: larger arrays would be made of new pages of memory each time
+PRODUCT = 2**18  # multiplications of a matrix product; BLAS starts threads for more, which take longer than the product
 
 
 # -- the mel scale
@@ -133,33 +135,49 @@ def mel_spectrogram(
     finish: Callable[[Array], Array],
     fft_length: int | None = None,
     prepare: Callable[[Array], Array] | None = None,
+    noisy: bool = False,
 ) -> Array:
     """What mel filters let through of each frame, after `finish` (a logarithm, say): (frames, filters) in float32.
 
     Args:
-        wave: the sound; its dtype is that of the computation.
+        wave: the sound; its dtype is that of sums over bins.
         window: of the length of a frame.
         hop: samples from one frame to the next.
         filters: (bins, filters).
         finish: may work in place, and takes each place by itself.
         fft_length: points of the transform, at least the window's; frames are filled with zeros.
-        prepare: what is done to frames before the window; leaves zeros zeros.
+        prepare: what is done to frames before the window.
+        noisy: it makes something of zeros.
     """
-    frames, window = frames_of(wave, len(window), hop), window.astype(wave.dtype)
+    frames = frames_of(wave, len(window), hop)
     out = np.empty((filters.shape[1], len(frames)), np.float32)  # sums over time are along rows, which is more exact
     bands = _bands(filters.astype(wave.dtype))
+    size = max(1, min(BLOCK, PRODUCT // max(weights.size for _, _, weights in bands)))
+    power = np.empty((size, len(filters)), wave.dtype)
     silence = finish(np.zeros((filters.shape[1], 1), wave.dtype))
-    for first in range(0, len(frames), BLOCK):
-        block = frames[first : first + BLOCK]
-        if block[0, 0] == 0 == block[-1, -1] and not wave[first * hop : (first + len(block)) * hop + len(window)].any():
+    for first in range(0, len(frames), size):
+        block = frames[first : first + size]
+        part = wave[first * hop : (first + len(block)) * hop + len(window)]
+        if not noisy and block[0, 0] == 0 == block[-1, -1] and not part.any():
             out[:, first : first + len(block)] = silence  # as after sounds that were filled up
             continue
-        spectra = np.fft.rfft((block if prepare is None else prepare(block)) * window, fft_length)
-        spectra = spectra.astype(np.complex64, copy=False)  # as the reference keeps them; a later division shows it
-        power = (spectra.real.astype(wave.dtype) ** 2 + spectra.imag.astype(wave.dtype) ** 2).T  # (bins, frames)
+        _powers(block, window, fft_length or len(window), prepare, power)
         for rows, bins, weights in bands:
-            out[rows, first : first + len(block)] = finish(weights @ power[bins])
+            out[rows, first : first + len(block)] = finish(weights @ power[: len(block), bins].T)
     return out.T
+
+
+def _powers(frames: Array, window: Array, length: int, prepare: Callable[[Array], Array] | None, out: Array) -> None:
+    """Power of each bin of each frame, into the first rows of `out`; the transform is in double precision."""
+    filled = np.zeros((TRANSFORMED, length))
+    for first in range(0, len(frames), TRANSFORMED):
+        piece = frames[first : first + TRANSFORMED]
+        windowed = filled[: len(piece)]
+        np.multiply(piece if prepare is None else prepare(piece), window, out=windowed[:, : len(window)])
+        spectra = np.fft.rfft(windowed).astype(np.complex64)  # as the reference keeps them; a later division shows it
+        power = out[first : first + len(piece)]
+        np.square(spectra.real, out=power, dtype=out.dtype)
+        power += np.square(spectra.imag, dtype=out.dtype)
 
 
 def _bands(filters: Array, count: int = 4) -> list[tuple[slice, slice, Array]]:
@@ -173,13 +191,28 @@ def _bands(filters: Array, count: int = 4) -> list[tuple[slice, slice, Array]]:
     return found
 
 
-def without_offset(preemphasis: float) -> Callable[[Array], Array]:
-    """Kaldi's preparation of a frame: subtract its mean, then from each sample a part of the one before."""
+def moments(frames: Array, ddof: int = 0) -> tuple[Array, Array]:
+    """Mean and variance of each filter over all frames, (filters,) each."""
+    rows = np.ascontiguousarray(frames.T)  # along rows numpy sums in pairs, which is quicker and more exact
+    with np.errstate(all="ignore"):  # of no frames, or of one
+        mean = rows.mean(1, dtype=np.float64).astype(rows.dtype)  # of silence exactly what all frames are
+        rows = rows - mean[:, None]
+        return mean, np.square(rows, out=rows).sum(1) / (rows.shape[1] - ddof)
+
+
+def without_offset(preemphasis: float, dither: float = 0.0) -> Callable[[Array], Array]:
+    """Kaldi's preparation of a frame: subtract its mean, then from each sample a part of the one before.
+
+    Before that noise of the deviation `dither` is added, from numpy's own stream, so that its seed repeats a run.
+    """
 
     def prepare(frames: Array) -> Array:
+        if dither:
+            frames = frames + dither * np.random.standard_normal(frames.shape)
         frames = frames - frames.mean(1, keepdims=True)
-        before = np.concatenate([frames[:, :1], frames[:, :-1]], 1)
-        return frames - preemphasis * before
+        frames[:, 1:] -= preemphasis * frames[:, :-1]
+        frames[:, 0] *= 1 - preemphasis
+        return frames
 
     return prepare
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from autoload.audio.batch import BatchFeature
-from autoload.audio.extractor import SequenceFeatureExtractor, normalised
+from autoload.audio.extractor import SequenceFeatureExtractor, normalise
 
 
 class Wav2Vec2FeatureExtractor(SequenceFeatureExtractor):
@@ -53,14 +51,13 @@ class Wav2Vec2FeatureExtractor(SequenceFeatureExtractor):
             AudioError: a sound of another rate, or of several channels.
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
-        values, mask = self.even(waves, padding, max_length, truncation, pad_to_multiple_of)
+        values, counts = self.even(waves, padding, max_length, truncation, pad_to_multiple_of)
         masked = self.return_attention_mask if return_attention_mask is None else return_attention_mask
-        if self.do_normalize:
-            # Without a mask the model takes padding for sound, so that it counts.
-            counted = masked and self.strategy(padding, max_length) != "do_not_pad"
-            lengths = [int(row.sum()) for row in mask] if counted else None
-            values = normalised(values, lengths, self.padding_value)
-        data: dict[str, Any] = {"input_values": [np.asarray(row, np.float32) for row in values]}
+        if self.do_normalize:  # without a mask the model takes padding for sound, so that it counts
+            normalise(values, counts if masked else None, self.padding_value)
+        data: dict[str, Any] = {"input_values": values}
         if masked:
-            data["attention_mask"] = [*mask]
+            data["attention_mask"] = self.mask(values, counts)
+        if return_tensors is None:
+            data = {name: [*rows] for name, rows in data.items()}
         return BatchFeature(data, return_tensors)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from autoload.audio.batch import BatchFeature
-from autoload.audio.extractor import Array, SequenceFeatureExtractor, normalised
-from autoload.audio.spectrum import floored, mel_filter_bank, mel_spectrogram, padded, window_function
+from autoload.audio.extractor import Array, SequenceFeatureExtractor, normalise
+from autoload.audio.spectrum import floored, mel_filter_bank, mel_spectrogram, moments, padded, window_function
 
 
 class WhisperFeatureExtractor(SequenceFeatureExtractor):
@@ -42,6 +42,11 @@ class WhisperFeatureExtractor(SequenceFeatureExtractor):
         bins = 1 + self.n_fft // 2
         return mel_filter_bank(bins, self.feature_size, 0.0, 8000.0, self.sampling_rate, "slaney", "slaney")
 
+    @cached_property
+    def window(self) -> Array:
+        """(n_fft,)."""
+        return window_function(self.n_fft, "hann")
+
     def __call__(
         self,
         raw_speech: Any,
@@ -72,13 +77,14 @@ class WhisperFeatureExtractor(SequenceFeatureExtractor):
             AudioError: a sound of another rate, or of several channels.
         """
         waves = self.sounds(raw_speech, sampling_rate, resample, foreign)
-        values, mask = self.even(waves, padding, max_length or self.n_samples, truncation, pad_to_multiple_of)
+        values, counts = self.even(waves, padding, max_length or self.n_samples, truncation, pad_to_multiple_of)
         if do_normalize:
-            values = normalised(values, [int(row.sum()) for row in mask], self.padding_value)
+            normalise(values, counts, self.padding_value)
         features = [self.log_mel(wave) for wave in values]
         same = len({feature.shape for feature in features}) == 1
         data: dict[str, Any] = {"input_features": np.stack(features) if same else features}
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
+            mask = self.mask(values, counts)
             frames = [row[: len(row) // self.hop_length * self.hop_length : self.hop_length] for row in mask]
             data["attention_mask"] = np.stack(frames) if same else frames
         return BatchFeature(data, return_tensors)
@@ -87,10 +93,9 @@ class WhisperFeatureExtractor(SequenceFeatureExtractor):
         """The spectrogram of one sound, no more than 8 decades below its loudest place: (filters, frames)."""
         wave = np.asarray(wave, np.float32)
         if self.dither:
-            wave = wave + self.dither * np.random.default_rng().standard_normal(wave.shape, np.float32)
-        window = window_function(self.n_fft, "hann")
+            wave = wave + self.dither * np.random.standard_normal(wave.shape).astype(np.float32)
         around = padded(wave, self.n_fft // 2)
-        log = mel_spectrogram(around, window, self.hop_length, self.mel_filters, floored(np.log10, 1e-10))[:-1].T
+        log = mel_spectrogram(around, self.window, self.hop_length, self.mel_filters, floored(np.log10, 1e-10))[:-1].T
         if log.size:
             np.maximum(log, log.max() - 8.0, out=log)
         log += 4.0
@@ -123,6 +128,12 @@ class ParakeetFeatureExtractor(SequenceFeatureExtractor):
         high = self.sampling_rate / 2
         bins = self.n_fft // 2 + 1
         return mel_filter_bank(bins, self.feature_size, 0.0, high, self.sampling_rate, "slaney", "slaney")
+
+    @cached_property
+    def window(self) -> Array:
+        """(n_fft,), of which the ends are 0."""
+        margin = self.n_fft - self.win_length
+        return np.pad(window_function(self.win_length, "hann", periodic=False), (margin // 2, margin - margin // 2))
 
     def __call__(
         self,
@@ -160,21 +171,24 @@ class ParakeetFeatureExtractor(SequenceFeatureExtractor):
 
     def _one(self, wave: Array, length: int) -> Array:
         """Features of one padded sound, (frames, filters)."""
-        wave = self.emphasised(wave, length)
-        margin = (self.n_fft - self.win_length) // 2
-        window = np.pad(window_function(self.win_length, "hann", periodic=False), (margin, self.n_fft - self.win_length - margin))  # fmt: skip
-        around = padded(wave, self.n_fft // 2, "constant")
-        guard = np.float32(2.0**-24)
-        log = mel_spectrogram(around, window, self.hop_length, self.mel_filters, lambda x: np.log(x + guard))
+        around = padded(self.emphasised(wave, length), self.n_fft // 2, "constant")
+        log = mel_spectrogram(around, self.window, self.hop_length, self.mel_filters, _guarded)
         real = length // self.hop_length
-        mean, spread = log[:real].mean(0, dtype=np.float64), log[:real].std(0, ddof=1, dtype=np.float64)
-        log = ((log - mean) / (spread + 1e-5)).astype(np.float32)
+        mean, variance = moments(log[:real], ddof=1)
+        log -= mean
+        log /= np.sqrt(variance) + np.float32(1e-5)
         log[real:] = 0.0
         return log
 
     def emphasised(self, wave: Array, length: int) -> Array:
         """A padded sound with less of its low tones, (samples,)."""
-        if self.preemphasis is not None:
-            wave = np.concatenate([wave[:1], wave[1:] - np.float32(self.preemphasis) * wave[:-1]])
-            wave[length:] = 0.0
-        return wave.astype(np.float32)
+        if self.preemphasis is None:
+            return wave
+        sound = wave.copy()
+        sound[1:] -= np.float32(self.preemphasis) * wave[:-1]
+        sound[length:] = 0.0
+        return sound
+
+def _guarded(power: Array) -> Array:
+    power += np.float32(2.0**-24)
+    return np.log(power, out=power)

@@ -74,3 +74,23 @@ def without_channels(x: Tensor, config: Any) -> Tensor:
     shape = (x.shape[0], x.shape[2])
     hidden = hidden_spans(shape, config.mask_feature_prob, config.mask_feature_length, least=least)
     return x.masked_fill(torch.as_tensor(hidden, device=x.device)[:, None], 0.0)
+
+
+def masked_spectrogram(x: Tensor, config: Any, mask: Tensor | None) -> Tensor:
+    """Spectrograms with zeros in spans of frames and of filters, as a configuration asks for.
+
+    Args:
+        x: (batch, filters, frames).
+        config: with the shares and lengths.
+        mask: (batch, frames), 0 at padding.
+    """
+    batch, filters, frames = x.shape
+    if config.mask_time_prob > 0:
+        rooms, least = None if mask is None else mask.sum(1).tolist(), config.mask_time_min_masks
+        hidden = hidden_spans((batch, frames), config.mask_time_prob, config.mask_time_length, rooms, least)
+        x = x.masked_fill(torch.as_tensor(hidden, device=x.device)[:, None], 0.0)
+    if config.mask_feature_prob > 0:
+        least = config.mask_feature_min_masks
+        hidden = hidden_spans((batch, filters), config.mask_feature_prob, config.mask_feature_length, least=least)
+        x = x.masked_fill(torch.as_tensor(hidden, device=x.device)[..., None], 0.0)
+    return x

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from autoload.layers.augment import masked_spectrogram
 from autoload.losses import token_loss
 from autoload.model import finish
 from autoload.models import seq2seq, seq2seq_heads
-from autoload.models.speech_masks import masked
 
 
 class Model(seq2seq.Model):
@@ -64,7 +64,7 @@ class Model(seq2seq.Model):
         """
         augments = self.training and getattr(self.config, "apply_spec_augment", False)
         if augments and input_features is not None:
-            input_features = masked(input_features, attention_mask, self.config)
+            input_features = masked_spectrogram(input_features, self.config, attention_mask)
         source = self.encode(encoder_outputs, input_features=input_features, attention_mask=attention_mask, **kwargs)
         out = self.decoder(
             input_ids=decoder_input_ids,

@@ -13,6 +13,9 @@ from autoload.errors import TokenizerError, did_you_mean
 from autoload.hub import read_json
 from autoload.text.lookup import LookupTokenizer
 from autoload.text.pipelines import read_vocab
+from autoload.text.specials import as_list
+
+Span = tuple[str, int, int]  # a character, its first frame, and the frame after its last
 
 
 class Wav2Vec2CTCTokenizer(LookupTokenizer):
@@ -48,6 +51,11 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
                 if len(token) > 1
             ]
         )
+
+    @property
+    def target_lang(self) -> str | None:
+        """The language whose characters are used, where one was chosen."""
+        return self.init_kwargs.get("target_lang")
 
     def set_target_lang(self, target_lang: str) -> None:
         """Use the characters of another language, of a vocabulary that has several.
@@ -86,8 +94,9 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         spaces_between_special_tokens: bool = False,
         output_char_offsets: bool = False,
         output_word_offsets: bool = False,
+        probabilities: list[float] | None = None,
     ) -> dict[str, Any]:
-        spans: list[tuple[str, int, int]] = []
+        spans: list[Span] = []
         start = 0
         runs = [(token, len(list(run))) for token, run in groupby(tokens)] if group_tokens else [(t, 1) for t in tokens]
         space = self.init_kwargs.get("replace_word_delimiter_char", " ")
@@ -99,12 +108,13 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         text = (" " if spaces_between_special_tokens else "").join(char for char, _, _ in spans).strip()
         if self.init_kwargs.get("do_lower_case"):
             text = text.lower()
-        chars = [{"char": char, "start_offset": begin, "end_offset": end} for char, begin, end in spans]
-        return {
+        chars = [_entry("char", [span], probabilities) for span in spans]
+        spelled = {
             "text": text,
             "char_offsets": chars if output_char_offsets else None,
-            "word_offsets": _words(spans, space) if output_word_offsets else None,
+            "word_offsets": _words(spans, space, probabilities) if output_word_offsets else None,
         }
+        return spelled if probabilities is None else {**spelled, "confidence": _confidence(spans, probabilities)}
 
     def _decode(
         self,
@@ -113,20 +123,61 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         clean_up: bool | None,
         output_char_offsets: bool = False,
         output_word_offsets: bool = False,
+        probabilities: list[float] | None = None,
         **options: Any,
     ) -> Any:
-        """The text; with offsets a dictionary, whose offsets count the model's frames."""
+        """The text; with offsets or probabilities a dictionary, whose offsets count the model's frames."""
         tokens = self.convert_ids_to_tokens(ids)
+        if probabilities is not None and len(probabilities) != len(tokens):
+            text = f"decode: {len(probabilities)} probabilities of {len(tokens)} ids, expected one of each."
+            raise TokenizerError(text, field="probabilities")
         if skip_special_tokens:
             delimiter = self._named.get("word_delimiter_token")
             special = set(self.all_special_tokens) - {delimiter}
-            tokens = [token for token in tokens if token not in special]
-        spelled = self._spell(
-            tokens, output_char_offsets=output_char_offsets, output_word_offsets=output_word_offsets, **options
-        )
+            kept = [place for place, token in enumerate(tokens) if token not in special]
+            tokens = [tokens[place] for place in kept]
+            probabilities = None if probabilities is None else [probabilities[place] for place in kept]
+        wanted = dict(output_char_offsets=output_char_offsets, output_word_offsets=output_word_offsets)
+        spelled = self._spell(tokens, probabilities=probabilities, **wanted, **options)
         if self.clean_up_tokenization_spaces if clean_up is None else clean_up:
             spelled["text"] = self.clean_up_tokenization(spelled["text"])
-        return CTCText(spelled) if output_char_offsets or output_word_offsets else spelled["text"]
+        plain = probabilities is None and not (output_char_offsets or output_word_offsets)
+        return spelled["text"] if plain else CTCText(spelled)
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Text of ids, one of each of the model's frames; a list of texts for nested ids.
+
+        Args:
+            token_ids: a list, a tensor or an array of ids.
+            skip_special_tokens: leave special tokens out.
+            clean_up_tokenization_spaces: drop the space before punctuation; the tokenizer's setting where None.
+            **options: `output_char_offsets` and `output_word_offsets` ask for the frames of characters and words;
+                `probabilities` are those of the ids, shaped alike: `probabilities, ids = logits.softmax(-1).max(-1)`.
+                Then the text, its characters and its words have a `confidence`, the mean of their frames, blanks apart.
+
+        Raises:
+            TokenizerError: as many probabilities as ids were expected.
+        """
+        ids = as_list(token_ids)
+        given = as_list(options.get("probabilities"))
+        if given is None or not (isinstance(ids, list) and ids and isinstance(ids[0], list)):
+            return super().decode(
+                ids, skip_special_tokens, clean_up_tokenization_spaces, **{**options, "probabilities": given}
+            )
+        if not isinstance(given, list) or len(given) != len(ids):
+            raise TokenizerError("decode: expected probabilities of the shape of the ids.", field="probabilities")
+        rest = {key: value for key, value in options.items() if key != "probabilities"}
+        each = zip(ids, given, strict=True)
+        return [
+            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, probabilities=p, **rest)
+            for row, p in each
+        ]
 
     def batch_decode(
         self,
@@ -135,7 +186,7 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         clean_up_tokenization_spaces: bool | None = None,
         **options: Any,
     ) -> Any:
-        """Texts of a batch; with offsets a dictionary of lists."""
+        """Texts of a batch; with offsets or probabilities a dictionary of lists. See `decode`."""
         texts = super().batch_decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **options)
         parts: list[Any] = texts
         if parts and isinstance(parts[0], dict):
@@ -162,12 +213,23 @@ def _nested(path: Path) -> bool:
     return isinstance(vocab, dict) and bool(vocab) and all(isinstance(value, dict) for value in vocab.values())
 
 
-def _words(spans: list[tuple[str, int, int]], space: str) -> list[dict[str, Any]]:
+def _words(spans: list[Span], space: str, probabilities: list[float] | None) -> list[dict[str, Any]]:
     """Words between spaces, with the frames from the first character's to the last one's."""
-    words = []
-    for is_space, run in groupby(spans, key=lambda span: span[0] == space):
-        if not is_space:
-            chars = list(run)
-            word = "".join(char for char, _, _ in chars)
-            words.append({"word": word, "start_offset": chars[0][1], "end_offset": chars[-1][2]})
-    return words
+    runs = groupby(spans, key=lambda span: span[0] == space)
+    return [_entry("word", [*run], probabilities) for is_space, run in runs if not is_space]
+
+
+def _entry(kind: str, spans: list[Span], probabilities: list[float] | None) -> dict[str, Any]:
+    """A character or a word, and where it stands."""
+    entry = {
+        kind: "".join(char for char, _, _ in spans),
+        "start_offset": spans[0][1],
+        "end_offset": spans[-1][2],
+    }
+    return entry if probabilities is None else {**entry, "confidence": _confidence(spans, probabilities)}
+
+
+def _confidence(spans: list[Span], probabilities: list[float]) -> float | None:
+    """The mean probability of the characters' frames; None where there are none."""
+    frames = [probabilities[frame] for _, begin, end in spans for frame in range(begin, end)]
+    return sum(frames) / len(frames) if frames else None

@@ -14,6 +14,7 @@ import torch
 import autoload
 from autoload.errors import ArgumentError, AudioError, MissingFile, RemoteCodeRefused
 from tests.audio import sounds
+from tests.tokenizers import fixtures
 
 LETTERS = [chr(code) for code in range(ord("A"), ord("Z") + 1)]
 
@@ -187,6 +188,68 @@ def test_registered_class(tmp_path: Path) -> None:
     assert type(autoload.AutoFeatureExtractor.from_pretrained(tmp_path)) is MyExtractor
     with pytest.raises(AudioError, match="already"):
         autoload.AutoFeatureExtractor.register(MyConfig, autoload.ASTFeatureExtractor)
+
+
+# -- of filter banks
+
+
+@pytest.fixture(scope="module")
+def banks(folder: Path) -> tuple[Any, Any]:
+    """Wav2Vec2-BERT's processor, ours and the reference's."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertProcessor, Wav2Vec2CTCTokenizer
+
+    extractor = SeamlessM4TFeatureExtractor(num_mel_bins=40, feature_size=40)
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))
+    path = folder / "bert"
+    Wav2Vec2BertProcessor(extractor, tokenizer).save_pretrained(path)
+    return autoload.AutoProcessor.from_pretrained(path), Wav2Vec2BertProcessor.from_pretrained(path)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Speech2Text's processor, ours and the reference's."""
+    pytest.importorskip("sentencepiece")
+    from transformers import Speech2TextFeatureExtractor, Speech2TextProcessor
+
+    path = fixtures.build(tmp_path_factory.mktemp("speech2text"), "Speech2TextTokenizer")
+    write(path, config={"model_type": "speech_to_text"})
+    Speech2TextFeatureExtractor(num_mel_bins=24, feature_size=24).save_pretrained(path)
+    return autoload.AutoProcessor.from_pretrained(path), Speech2TextProcessor.from_pretrained(path)
+
+
+@pytest.mark.parametrize("name", ["banks", "pieces"])
+@pytest.mark.parametrize("keywords", [{"padding": True}, {"padding": True, "return_tensors": "pt"}])
+def test_filter_banks(name: str, keywords: dict[str, Any], request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Sounds, texts and both; the files."""
+    ours, theirs = request.getfixturevalue(name)
+    assert type(ours).__name__ == type(theirs).__name__ and ours.model_input_names == theirs.model_input_names
+    audio, text = [sounds.noise(0.3 * n, n) for n in (3, 1, 2)], ["AB", "the quick CAB", "A"]
+    for inputs in ({"audio": audio}, {"text": text}, {"audio": audio, "text": text}, {"audio": audio[0], "text": "A"}):
+        rate = {"sampling_rate": 16000} if "audio" in inputs else {}
+        found, expected = ours(**inputs, **rate, **keywords), theirs(**inputs, **rate, **keywords)
+        assert {*found} == {*expected}
+        for key in expected:
+            for a, b in zip(found[key], expected[key], strict=True):
+                a, b = np.asarray(a), np.asarray(b)
+                assert np.allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.abs(b).max()))), key
+    ids = theirs(text=text)["input_ids"]
+    assert ours.batch_decode(ids) == theirs.batch_decode(ids) and ours.decode(ids[0]) == theirs.decode(ids[0])
+    with pytest.raises(AudioError, match="44100 Hz, expected 16000 Hz"):
+        ours(audio, sampling_rate=44100)
+    ours.save_pretrained(tmp_path)
+    again = type(theirs).from_pretrained(tmp_path)
+    assert again.feature_extractor.to_dict() == theirs.feature_extractor.to_dict()
+    assert again.tokenizer.get_vocab() == theirs.tokenizer.get_vocab()
+
+
+def test_examples_of_filter_banks(banks: tuple[Any, Any]) -> None:
+    """As a collator for fine-tuning pads them, with labels of letters."""
+    ours, theirs = banks
+    features = [{"input_features": ours(sounds.noise(s), sampling_rate=16000).input_features[0]} for s in (0.5, 0.9)]
+    labels = [{"input_ids": [5, 6]}, {"input_ids": [7]}]
+    found = ours.pad(features, labels=labels, padding=True, return_tensors="pt")
+    expected = theirs.pad(features, labels=labels, padding=True, return_tensors="pt")
+    assert {*found} == {*expected} and all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 # -- Whisper's, with the vocabulary of the real one

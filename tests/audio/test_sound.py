@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import wave
@@ -30,6 +31,19 @@ def write(path: Path, sound: np.ndarray, width: int = 2, channels: int = 1, rate
     return path
 
 
+@pytest.fixture(params=["alone", "soundfile"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to read: with the extra's packages, and as if these were not installed."""
+    if request.param == "soundfile":
+        pytest.importorskip("soundfile")
+    else:
+        find = importlib.util.find_spec
+        missing = ("soundfile", "soxr", "scipy")
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    return request.param
+
+
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("width, exact", [(1, 2e-2), (2, 1e-4), (3, 1e-6), (4, 1e-6)])
 def test_wav(tmp_path: Path, width: int, exact: float) -> None:
     sound = sounds.clipped(0.2)
@@ -37,6 +51,7 @@ def test_wav(tmp_path: Path, width: int, exact: float) -> None:
     assert rate == 16000 and samples.dtype == np.float32 and np.abs(samples - sound).max() < exact
 
 
+@pytest.mark.usefixtures("reader")
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = sounds.noise(0.1, 1), sounds.noise(0.1, 2)
     samples, _ = read_sound(write(tmp_path / "a.wav", np.stack([left, right], 1).ravel(), 2, channels=2))
@@ -54,6 +69,7 @@ def test_paths_say_their_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         extractor(str(write(tmp_path / "slow.wav", sounds.noise(0.1), rate=8000)))
 
 
+@pytest.mark.usefixtures("reader")
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="nothing.wav"):
         read_sound(tmp_path / "nothing.wav")
@@ -63,6 +79,57 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(b"fLaC" + bytes(40))
     with pytest.raises((AudioError, CorruptFile), match=r"a\.flac"):
         read_sound(tmp_path / "a.flac")
+
+
+FORMATS = [
+    ("FLAC", "PCM_24", 1e-6), ("AIFF", "PCM_16", 1e-4), ("W64", "FLOAT", 0), ("WAV", "FLOAT", 0), ("WAV", "DOUBLE", 1e-7),
+    ("OGG", "VORBIS", 0.1), ("MP3", "MPEG_LAYER_III", 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, samples, exact", FORMATS)
+def test_other_formats(tmp_path: Path, kind: str, samples: str, exact: float) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    path, sound = tmp_path / "a.sound", sounds.tones(0.5)
+    soundfile.write(path, sound, 16000, format=kind, subtype=samples)
+    found, rate = read_sound(path)
+    assert rate == 16000 and found.dtype == np.float32 and len(found) == len(sound)
+    assert np.abs(found - sound).max() <= exact
+    extractor = autoload.WhisperFeatureExtractor(chunk_length=1)
+    expected = extractor(found, sampling_rate=16000, return_tensors="np").input_features
+    assert np.array_equal(extractor([path, str(path)], return_tensors="np").input_features, np.repeat(expected, 2, 0))
+
+
+def test_formats_that_need_a_package(reader: str, tmp_path: Path) -> None:
+    """The error says what to install."""
+    wide = write(tmp_path / "a.wav", np.zeros(1600), 4)
+    wide.write_bytes(wide.read_bytes().replace(b"fmt \x10\0\0\0\x01\0", b"fmt \x10\0\0\0\x03\0"))  # floating samples
+    if reader == "soundfile":
+        assert len(read_sound(wide)[0]) == 1600
+        return
+    (tmp_path / "a.flac").write_bytes(b"fLaC" + bytes(40))
+    for path in (wide, tmp_path / "a.flac"):
+        with pytest.raises(AudioError, match=rf"{path.name}.*soundfile.*autoload\[audio\]"):
+            read_sound(path)
+    with pytest.raises(AudioError, match=r"from 8000 to 16000 Hz needs soxr or scipy.*autoload\[audio\]"):
+        autoload.Wav2Vec2FeatureExtractor()(sounds.tones(0.1, 8000), sampling_rate=8000, resample=True)
+
+
+@pytest.mark.parametrize("package", ["soxr", "scipy"])
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampling(package: str, rate: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tones keep their pitch and loudness, whether of an array or of a file, which says its own rate."""
+    pytest.importorskip(package)
+    find, other = importlib.util.find_spec, {"soxr": "scipy", "scipy": "soxr"}[package]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == other else find(name))
+    extractor = autoload.Wav2Vec2FeatureExtractor(do_normalize=False)
+    found = extractor(sounds.tones(1, rate), sampling_rate=rate, resample=True).input_values[0]
+    assert found.shape == (16000,) and found.dtype == np.float32
+    assert np.abs(found - sounds.tones(1))[2000:-2000].max() < 2e-3
+    path = write(tmp_path / "a.wav", sounds.tones(1, rate), rate=rate)
+    assert np.abs(extractor(path, resample=True).input_values[0] - found).max() < 1e-3
+    with pytest.raises(AudioError, match=f"{rate} Hz, expected 16000 Hz"):
+        extractor(path)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,23 @@ def test_rising_temperatures(pair: tuple[Any, Any]) -> None:
         same(*results)
 
 
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_rising_temperatures_over_windows(pair: tuple[Any, Any], conditioned: bool) -> None:
+    """A batch of recordings of several lengths, some windows of which are tried again; with times of tokens."""
+    ours, theirs = pair
+    mask = torch.ones(3, 150, dtype=torch.int64)
+    mask[1, 90:] = mask[2, 31:] = 0
+    keywords: dict[str, Any] = dict(temperature=(0.0, 0.3, 0.8), logprob_threshold=-1.5, language="en", top_k=0)
+    keywords |= dict(condition_on_prev_tokens=conditioned, return_token_timestamps=True, return_segments=True)
+    results = []
+    for model in (ours, theirs):
+        torch.manual_seed(5)
+        results.append(model.generate(features(3, 150, seed=3), attention_mask=mask, **keywords))
+    same(*results)
+    once = ours.generate(features(3, 150, seed=3), attention_mask=mask, **{**keywords, "temperature": (0.0,)})
+    assert not torch.equal(once["sequences"][:, :20], results[0]["sequences"][:, :20])  # some were tried again
+
+
 def test_progress_and_several_results(pair: tuple[Any, Any]) -> None:
     ours, theirs = pair
     seen: dict[str, list[Any]] = {"ours": [], "theirs": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 import autoload
 from autoload.errors import ArgumentError, ConfigError, MissingFile, WeightsError
 from autoload.layers.augment import hidden_spans
+from tests.parity.cases import wav2vec2, wav2vec2_conformer, wav2vec2_kin, whisper
 from tests.parity.cases.wav2vec2 import ADAPTER, STABLE, WAV2VEC2
-from tests.parity.harness import assert_close
+from tests.parity.harness import Case, assert_close, inputs_for, load_ours, reference_model
 
 SAMPLES = 330
 
@@ -105,6 +107,31 @@ def test_training_draws(tmp_path: Path, fields: dict[str, Any]) -> None:
             np.random.seed(seed)
             torch.manual_seed(seed)
             found.append(model.train()(sound(), attention_mask=mask).last_hidden_state)
+        assert_close(*found, 1e-5, f"seed {seed}")
+        outputs.append(found[0])
+    assert not torch.allclose(outputs[0], outputs[1])
+
+
+SPANS = dict(mask_time_prob=0.4, mask_time_length=3, mask_feature_prob=0.3, mask_feature_length=4, layerdrop=0.4)
+KIN = (*wav2vec2.CASES, *wav2vec2_kin.CASES, *wav2vec2_conformer.CASES, *whisper.CASES)
+
+
+@pytest.mark.parametrize("case", {case.model_type: case for case in reversed(KIN)}.values(), ids=str)
+def test_training_draws_of_kin(case: Case, tmp_path: Path) -> None:
+    """The same of each type that learns so; layers of Whisper's encoder and decoder are left out too."""
+    dropouts = ("dropout", "hidden_dropout", "activation_dropout", "attention_dropout", "feat_proj_dropout", "conformer_conv_dropout", "final_dropout")  # fmt: skip
+    spans = SPANS | dict(apply_spec_augment=True, encoder_layerdrop=0.4, decoder_layerdrop=0.4)
+    case = replace(case, config=case.config | dict.fromkeys(dropouts, 0.0) | spans)
+    ours, theirs = load_ours(case, "Model", tmp_path), reference_model(case, "Model")
+    inputs = inputs_for(case, "Model")
+    outputs = []
+    for seed in range(3):
+        found = []
+        for model in (ours, theirs):
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            own = {name: value.clone() for name, value in inputs.items()}  # the reference's Whisper writes into them
+            found.append(model.train()(**own).last_hidden_state)
         assert_close(*found, 1e-5, f"seed {seed}")
         outputs.append(found[0])
     assert not torch.allclose(outputs[0], outputs[1])

@@ -30,14 +30,17 @@ def hour() -> list[Any]:
     return pieces
 
 
-def _extract(name: str, pieces: int, **settings: Any):
+def _extract(name: str, pieces: int, seconds: int = PIECE, batch: int = 1, **call: Any):
+    """Times of `pieces` of so many seconds, `batch` of them at once."""
+
     def measure(runs: int, clock: Callable[[], float]) -> Times:
         logging.getLogger("transformers").setLevel(logging.ERROR)
-        sounds = hour()[:pieces]
-        extractors = {key: getattr(package, name)(**settings) for key, package in packages().items()}
+        cut = [sound[: seconds * RATE] for sound in hour()[:pieces]]
+        sounds = [cut[first : first + batch] for first in range(0, pieces, batch)]
+        extractors = {key: getattr(package, name)() for key, package in packages().items()}
 
         def run(extractor: Any) -> Callable[[], Any]:
-            return lambda: [extractor(s, sampling_rate=RATE, return_tensors="pt") for s in sounds] and None
+            return lambda: [extractor(s, sampling_rate=RATE, return_tensors="pt", **call) for s in sounds] and None
 
         return in_turn({key: run(extractor) for key, extractor in extractors.items()}, runs, clock)
 
@@ -60,10 +63,56 @@ def _transcribe(runs: int, clock: Callable[[], float]) -> Times:
     return times
 
 
+def _spell(runs: int, clock: Callable[[], float]) -> Times:
+    """Five seconds through wav2vec2 base, from the waveform to the text."""
+    import json
+    import tempfile
+
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        import transformers
+
+        config = transformers.Wav2Vec2Config(num_hidden_layers=4, vocab_size=31)
+        transformers.Wav2Vec2ForCTC(config).save_pretrained(folder)
+        tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *map(chr, range(65, 91))]
+        with open(f"{folder}/vocab.json", "w") as file:
+            json.dump({token: index for index, token in enumerate(tokens)}, file)
+        tokenizer = transformers.Wav2Vec2CTCTokenizer(f"{folder}/vocab.json")
+        transformers.Wav2Vec2Processor(transformers.Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+        parts = {
+            key: (p.AutoProcessor.from_pretrained(folder), p.AutoModelForCTC.from_pretrained(folder).eval())
+            for key, p in packages().items()
+        }
+        sound = hour()[0][: 5 * RATE]
+
+        def run(processor: Any, model: Any) -> Callable[[], Any]:
+            def once() -> list[str]:
+                inputs = processor(sound, sampling_rate=RATE, return_tensors="pt")
+                with torch.no_grad():
+                    ids = model(**inputs).logits.argmax(-1)
+                return processor.batch_decode(ids)
+
+            return once
+
+        return in_turn({key: run(*part) for key, part in parts.items()}, runs, clock)
+
+
 HALF = Goal(0.5, REFERENCE)
 ROWS = [
     Row("audio-whisper", "an hour to log-mel", HALF, _extract("WhisperFeatureExtractor", 120)),
     Row("audio-wav2vec2", "an hour, normalised", HALF, _extract("Wav2Vec2FeatureExtractor", 120)),
+    Row(
+        "audio-batch",
+        "batches of eight, normalised",
+        HALF,
+        _extract("Wav2Vec2FeatureExtractor", 120, 10, 8, padding=True),
+    ),
+    Row(
+        "audio-seconds", "two minutes of single seconds, normalised", HALF, _extract("Wav2Vec2FeatureExtractor", 120, 1)
+    ),
+    Row("audio-parakeet", "an hour to Parakeet's input", HALF, _extract("ParakeetFeatureExtractor", 120)),
+    Row("audio-speech2text", "three minutes to Speech2Text's", HALF, _extract("Speech2TextFeatureExtractor", 6)),
     Row("audio-kaldi", "three minutes to filter banks", HALF, _extract("SeamlessM4TFeatureExtractor", 6)),
     Row("audio-ast", "three minutes to AST's input", HALF, _extract("ASTFeatureExtractor", 6)),
     Row("audio-lasr", "ten minutes to log-mel, in double", HALF, _extract("LasrFeatureExtractor", 20)),
@@ -74,4 +123,5 @@ ROWS = [
         _extract("CohereAsrFeatureExtractor", 20),
     ),
     Row("audio-transcribe", "32 tokens of half a minute, Whisper base", Goal(1.0, REFERENCE), _transcribe),
+    Row("audio-spell", "five seconds to letters, wav2vec2 of 4 layers", Goal(1.0, REFERENCE), _spell),
 ]
