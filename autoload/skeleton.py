@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from autoload.config import LAYERS
 from autoload.errors import UNFORESEEN, AutoloadError, ConfigError, WeightsError
 from autoload.keys import Piece
 from autoload.model import init_module
@@ -21,16 +22,34 @@ from autoload.weights import Weights
 
 
 class Skeleton(TorchFunctionMode):
-    """Within it, tensors are made on the meta device and initialisers do nothing. Of this thread only."""
+    """Within it, tensors are made on the meta device and initialisers do nothing. Of this thread only.
+
+    Args:
+        most: how many tensors may be made; None is any number.
+    """
+
+    def __init__(self, most: int | None = None):
+        super().__init__()
+        self.most, self.made = most, 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _INITIALISERS:
             return args[0] if args else kwargs["tensor"]
-        if func in _FACTORIES and kwargs.get("device") is None:
-            kwargs["device"] = "meta"
+        if func in _FACTORIES:
+            self.made += 1
+            if self.most is not None and self.made > self.most:
+                raise TooManyTensors(f"more than {self.most} tensors")
+            if kwargs.get("device") is None:
+                kwargs["device"] = "meta"
         return func(*args, **kwargs)
 
+
+class TooManyTensors(RuntimeError):
+    """A configuration describes more than its weights can fill."""
+
+
+SPARE = 20_000  # tensors that a skeleton may have beyond what its weights suggest: layers that are new, tables
 
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.tensor, torch.arange}
 _INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") and not n.startswith("_")} | {
@@ -42,17 +61,46 @@ _INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") an
 
 
 def build_skeleton(
-    cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
+    cls: type,
+    config: Any,
+    model_args: Iterable[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    tensors: int | None = None,
 ) -> Any:
-    """The model without weights: its parameters are on the meta device."""
+    """The model without weights: its parameters are on the meta device.
+
+    Args:
+        cls: of the model.
+        config: of the model.
+        model_args, options: further arguments of its class.
+        tensors: how many there are to fill it; one that has many times that many takes time and fits nothing.
+
+    Raises:
+        ConfigError: the configuration makes no model, or one much larger than its weights.
+    """
+    most = SPARE + 20 * tensors if tensors is not None and hasattr(cls, "variant") else None
     try:
-        with Skeleton():
+        with Skeleton(most):
             return cls(config, *model_args, **(options or {}))
     except UNFORESEEN as e:
         if isinstance(e, AutoloadError) or not hasattr(cls, "variant"):  # a user's own class speaks for itself
             raise
         where = os.path.join(getattr(config, "_name_or_path", ""), "config.json")
+        if isinstance(e, TooManyTensors):
+            field, value = _most_layers(config)
+            raise ConfigError(field, value, f"as many as make the {tensors} tensors of the weights", where=where) from e
         raise ConfigError.of(e, where, cls.__name__) from e
+
+
+def _most_layers(config: Any, prefix: str = "") -> tuple[str, Any]:
+    """The field that most likely asks for too much: the largest count of layers."""
+    found: dict[str, Any] = {"configuration": 0}
+    for key, value in config.__dict__.items():
+        if hasattr(value, "spec"):
+            found.update([_most_layers(value, f"{prefix}{key}.")])
+        elif type(value) is int and LAYERS.search(key):
+            found[prefix + key] = value
+    return max(found.items(), key=lambda pair: pair[1])
 
 
 def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:

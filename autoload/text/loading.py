@@ -21,7 +21,7 @@ NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_ma
                 "merges_file", "use_fast")  # fmt: skip
 MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
 LARGE = 100_000  # tokens; Mistral's vocabularies of that size are tekken's
-CHARSMAP = b'"precompiled_charsmap"'
+CHARSMAP, ESCAPED = b"precompiled_charsmap", b"\\u00"  # a key of tokenizer.json, and what could spell it otherwise
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -211,7 +211,7 @@ def read_pipeline(path: str) -> Tokenizer:
     with reading(path, "tokenizer", remedy="Fetch it again."):
         with open(path, "rb") as f:
             data = f.read()
-        if CHARSMAP in data:
+        if CHARSMAP in data or ESCAPED in data:
             from autoload.text.spmodel import check_charsmaps
 
             check_charsmaps(data)
