@@ -438,7 +438,7 @@ def load_model(
         weights = find_weights(files, variant=variant, use_safetensors=use_safetensors, copy=copied)
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
-    model = skeleton.build_skeleton(cls, config, model_args, options, len(weights.entries if files else weights))
+    model = skeleton.build_skeleton(cls, config, model_args, options, len(weights.entries) if files else None)
     if tp_plan is not None or device_mesh is not None:
         if device is not None or device_map is not None:
             raise ArgumentError("from_pretrained: pass device_map or a device_mesh, not both.", name="device_mesh")

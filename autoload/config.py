@@ -80,7 +80,7 @@ FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # check
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
 # Names of fields that count layers, which are loops, and the most that can be meant.
-LAYERS = re.compile(r"layers?$|^depths?$|^block_sizes$|num_blocks$|_per_block$|_networks$|_cycles$|group_num$")
+LAYERS = re.compile(r"layers?$|^(max_)?depths?$|^block_sizes$|num_blocks$|_per_block$|_networks$|_cycles$|group_num$")
 MOST_LAYERS = 10_000
 
 

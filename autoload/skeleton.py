@@ -49,7 +49,7 @@ class TooManyTensors(RuntimeError):
     """A configuration describes more than its weights can fill."""
 
 
-SPARE = 20_000  # tensors that a skeleton may have beyond what its weights suggest: layers that are new, tables
+SPARE = 5_000  # tensors that a skeleton may have beyond what its weights suggest: layers that are new, tables
 
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.tensor, torch.arange}
 _INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") and not n.startswith("_")} | {
@@ -93,12 +93,12 @@ def build_skeleton(
 
 
 def _most_layers(config: Any, prefix: str = "") -> tuple[str, Any]:
-    """The field that most likely asks for too much: the largest count of layers."""
+    """The field that most likely asks for too much: the largest count of layers or experts."""
     found: dict[str, Any] = {"configuration": 0}
     for key, value in config.__dict__.items():
         if hasattr(value, "spec"):
             found.update([_most_layers(value, f"{prefix}{key}.")])
-        elif type(value) is int and LAYERS.search(key):
+        elif type(value) is int and (LAYERS.search(key) or "experts" in key):
             found[prefix + key] = value
     return max(found.items(), key=lambda pair: pair[1])
 
@@ -189,7 +189,7 @@ class Putter:
         else:
             try:
                 tensor = piece.combine(tensors)
-            except (RuntimeError, ValueError, IndexError) as e:
+            except UNFORESEEN as e:
                 text = f"{where}: {', '.join(piece.sources[:3])} cannot be joined into {target}: {e}"
                 raise WeightsError(text, mismatched=[target]) from e
         if tuple(tensor.shape) != expected:

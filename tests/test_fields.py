@@ -17,12 +17,13 @@ import pytest
 
 import autoload
 from autoload import registry
-from tests.damaged.worker import Watched, stored, tensors
+from tests.damaged.worker import SECONDS, Watched, stored, tensors
 from tests.parity.cases import all_cases
 from tests.parity.harness import Case
 
 NONSENSE: list[Any] = [0, -1, 9_973, 2**31, 10**12, 2**64, "8", 1.5, None]
 NOT_SIZES = frozenset(("id2label", "label2id", "transformers_version", "model_type"))
+PATIENCE = 60.0  # seconds of a busy machine
 CASES = {case.model_type: case for case in reversed(all_cases())}  # of several the first
 FEW = ("bert", "llama", "t5", "whisper", "mixtral", "wav2vec2", "reformer")  # tried in every run
 
@@ -74,7 +75,7 @@ def faults(worker: Watched, case: Case, folder: Path, values: list[Any]) -> list
     for place in numbers(config):
         for value in values:
             (folder / "config.json").write_text(json.dumps(changed(config, place, value)))
-            result = worker.ask({"folder": str(folder), "base": auto, "load": "auto"})
+            result = worker.ask({"folder": str(folder), "base": auto, "load": "auto"}, PATIENCE)
             if reason := fault(result, right):
                 wrong.append(f"{'.'.join(map(str, place))}={value!r}: {reason}")
     return wrong
@@ -82,12 +83,13 @@ def faults(worker: Watched, case: Case, folder: Path, values: list[Any]) -> list
 
 def fault(result: dict[str, Any], right: dict[str, str]) -> str:
     """What is wrong with the end of a load; nothing if it is as it should be."""
-    if result["outcome"] == "error":
-        if "autoload.errors.AutoloadError" not in result["kinds"]:
-            return f"{result['kinds'][0]}: {result['text'][:200]}"
-        return ""
-    if result["outcome"] != "loads":
+    if result["outcome"] not in ("loads", "error"):
         return str(result)
+    if result["worked"] > SECONDS:
+        return f"takes {result['worked']:.1f} s"
+    if result["outcome"] == "error":
+        known = "autoload.errors.AutoloadError" in result["kinds"]
+        return "" if known else f"{result['kinds'][0]}: {result['text'][:200]}"
     if result["stray"]:
         return f"leaves {result['stray']}"
     return ", ".join(name for name, found in result["value"].items() if right.get(name, found) != found)
