@@ -276,13 +276,14 @@ class PreTrainedConfig:
 
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
         """Write config.json, whole or not at all."""
-        from autoload.saving import write_text
+        from autoload.commit import write_text
 
         write_text(Path(json_file_path), self.to_json_string(use_diff))
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **hub: Any) -> None:
         """Write config.json into a directory, creating it; with `push_to_hub`, upload it too."""
-        from autoload.saving import output_directory, upload
+        from autoload.commit import output_directory
+        from autoload.saving import upload
 
         folder = output_directory(save_directory)
         self.to_json_file(folder / "config.json")

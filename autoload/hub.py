@@ -141,10 +141,16 @@ def read_journal(folder: str | os.PathLike[str]) -> Journal:
         return Journal()
     moves = content.get("moves") if isinstance(content, dict) else None
     removed = content.get("removed") if isinstance(content, dict) else None
-    if isinstance(moves, dict) and isinstance(removed, list) and all(map(_simple, (*moves, *moves.values(), *removed))):
-        return Journal(moves, removed)
+    if isinstance(moves, dict) and isinstance(removed, list):
+        if all(map(_inside, (*moves, *removed))) and all(map(_simple, moves.values())):
+            return Journal(moves, removed)
     text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
     raise CorruptFile(text, path=path, remedy="Remove this file, or save the model again.")
+
+
+def _inside(name: Any) -> bool:
+    """Whether this is the name of a file beside another, or in folders there."""
+    return isinstance(name, str) and all(map(_simple, name.split("/")))
 
 
 def _simple(name: Any) -> bool:

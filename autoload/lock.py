@@ -99,7 +99,7 @@ def read_lock(path: Path) -> dict[str, Row]:
 
 def write_lock(path: Path, rows: dict[str, Row]) -> None:
     """Replace the lock file."""
-    from autoload.saving import write_text
+    from autoload.commit import write_text
 
     content = {"version": FORMAT, "repositories": dict(sorted(rows.items()))}
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -177,10 +177,10 @@ def test_killed_at_any_moment(tmp_path: Path, first: str, second: str) -> None:
 
 
 def test_a_committed_save_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autoload import saving
+    from autoload import commit
 
     tiny("llama", seed=1).save_pretrained(tmp_path)
-    monkeypatch.setattr(saving, "_finish", lambda folder: None)
+    monkeypatch.setattr(commit, "_finish", lambda folder: None)
     tiny("llama", seed=2).save_pretrained(tmp_path, max_shard_size="6KB")
     monkeypatch.undo()
     assert same_weights(AutoModel.from_pretrained(tmp_path), tiny("llama", seed=2))
