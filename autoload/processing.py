@@ -133,13 +133,16 @@ class ProcessorMixin:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **hub: Any) -> list[str]:
-        """Write processor_config.json and the tokenizer's files into a directory, which is made where it is missing.
+        """Write processor_config.json and the tokenizer's files into a directory, all of them or none.
 
         Raises:
             FileError: `save_directory` is a file, or cannot be written.
         """
-        self.tokenizer.save_pretrained(save_directory)
-        return save({FILE: self.to_json_string()}, save_directory, push_to_hub, hub)
+        from autoload.commit import output_directory
+        from autoload.text.saving import outdated
+
+        contents = {**self.tokenizer.saved_files(), FILE: self.to_json_string()}
+        return save(contents, save_directory, push_to_hub, hub, outdated(output_directory(save_directory)))
 
     def push_to_hub(self, repo_id: str, **hub: Any) -> Any:
         """Upload to a repository of the Hub, which is made where it is missing."""

@@ -6,16 +6,19 @@ import copy
 import inspect
 import json
 import os
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.sound import waveforms
-from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, FileError, unknown_argument
+from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, unknown_argument
 from autoload.hub import Files, open_files
+
+if TYPE_CHECKING:
+    from autoload.commit import Content
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
@@ -251,18 +254,17 @@ def read_settings(files: Files) -> dict[str, Any]:
     return found
 
 
-def save(contents: Mapping[str, str], folder: str | os.PathLike, push: bool, hub: dict[str, Any]) -> list[str]:
-    """Write files into a directory, and upload it if asked for."""
-    from autoload.text.saving import upload, write
+def save(
+    contents: Mapping[str, Content], folder: str | os.PathLike, push: bool, hub: dict[str, Any], removed: Iterable[str] = ()
+) -> list[str]:
+    """Write files into a directory, all of them or none, and upload it if asked for; files that are `removed` go."""
+    from autoload.commit import output_directory, replace
 
-    folder = os.path.expanduser(folder)
-    if os.path.isfile(folder):
-        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=folder)
-    try:
-        paths = [write(os.path.join(folder, name), text) for name, text in contents.items()]
-    except OSError as e:
-        raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
+    folder = output_directory(folder)
+    replace(folder, contents, removed)
     if push:
+        from autoload.text.saving import upload
+
         name = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder))
-        upload(folder, name, {"commit_message": "Upload processor", **hub})
-    return paths
+        upload(str(folder), name, {"commit_message": "Upload processor", **hub})
+    return [os.path.join(folder, name) for name in contents]

@@ -119,9 +119,10 @@ def read_templates(files: Files, inline: Any) -> Any:
 
 def _template_names(files: Files) -> list[str]:
     """All that a directory has; of a Hub repository the two that exist in practice, without a listing."""
-    folder = os.path.join(files.where, "additional_chat_templates")
-    if files.commit is None and os.path.isdir(folder):
-        return sorted(name.removesuffix(".jinja") for name in os.listdir(folder) if name.endswith(".jinja"))
+    folder = "additional_chat_templates/"
+    if files.commit is None and os.path.isdir(os.path.join(files.where, folder)):
+        inside = [name.removeprefix(folder) for name in files.names() if name.startswith(folder)]
+        return [name.removesuffix(".jinja") for name in inside if name.endswith(".jinja") and "/" not in name]
     return ["tool_use", "rag"] if files.commit is not None else []
 
 
@@ -220,6 +221,7 @@ def read_pipeline(path: str) -> Tokenizer:
         except Exception as e:
             raise _wrong_id(path) or e from e
         overrides.check_template(rust, path)
+        overrides.check_growth(rust, path)
     if not rust.get_vocab_size(with_added_tokens=False):
         raise CorruptFile(f"{path}: model.vocab is empty, expected tokens and their ids.", path=str(path))
     unknown = getattr(rust.model, "unk_token", None)
@@ -406,7 +408,9 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     fill_defaults(cls, settings, verbatim=rust is not None or json_path is not None)
     verbatim = True
     if rust is not None:
-        rust = Tokenizer.from_str(rust.to_str())  # the caller keeps theirs, with its padding and truncation
+        from autoload.text.saving import written
+
+        rust = Tokenizer.from_str(written(rust).to_str())  # the caller keeps theirs, with its padding and truncation
     elif json_path is not None:
         rust = read_pipeline(os.fspath(json_path))
     elif paths:
