@@ -295,6 +295,7 @@ def load_config(
         files = files or open_files(name_or_path, purpose="configuration", **hub)
         path = files.require("config.json", "the configuration")
         where, raw = str(path), read_json(path)
+        files.confirm()
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
     if config_class is not None:
@@ -463,6 +464,8 @@ def load_model(
     model.eval()
     if files is not None and hasattr(model, "read_further"):
         model.read_further(files)
+    if files is not None:
+        files.confirm()
     if recipe is not None:
         quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)

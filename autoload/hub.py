@@ -77,6 +77,13 @@ class Files:
         """Bytes of each file of `names`; None where that is not known."""
         raise NotImplementedError
 
+    def confirm(self) -> None:
+        """Called when all is read: what was checked before is still what was read.
+
+        Raises:
+            LockError: a file has changed meanwhile.
+        """
+
     def sha256(self, name: str) -> str:
         """The sha256 of a file's content, or of what it is to be: a large file of the Hub is not downloaded for it."""
         return sha256_of(self.require(name))

@@ -122,6 +122,7 @@ class ProcessorMixin:
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, config=config, **hub, **rest)
         processor = cls(extractor, tokenizer, **own)
         processor.chat_template = found.get("chat_template") or getattr(tokenizer, "chat_template", None)
+        files.confirm()
         return processor
 
     def to_dict(self) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class AutoModelForSentenceEmbedding:
             parts["prompts"],
             parts["default_prompt_name"],
         )
+        files.confirm()
         return model.eval()
 
 

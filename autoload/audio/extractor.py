@@ -42,7 +42,7 @@ PRODUCTS = {
     ("max_length_s", "sampling_rate"): 2**26,
 }
 PIECE = 2**12  # samples whose squares are summed in single precision
-HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "lock", "token", "proxies")
 WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
 STRATEGIES = ("longest", "max_length", "do_not_pad")
 # Keywords of other extractors and of tokenizers, which a processor or a pipeline may hand on; they mean nothing here.
@@ -306,9 +306,11 @@ def read_settings(files: Files) -> dict[str, Any]:
     of_processor = files.json("processor_config.json")
     for key in ("feature_extractor", "audio_processor"):
         if isinstance(of_processor, dict) and isinstance(of_processor.get(key), dict):
+            files.confirm()
             return of_processor[key]
     path = files.require(FILE, "the settings of the feature extractor")
     found = files.json(FILE)
+    files.confirm()
     if not isinstance(found, dict):
         raise CorruptFile(f"{path}: expected a JSON object, found {type(found).__name__}.", path=str(path))
     return found

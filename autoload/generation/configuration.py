@@ -152,6 +152,7 @@ class GenerationConfig:
         )
         path = files.require(name, "the settings of generate")
         config = cls.from_file_content(read_json(path), str(path))
+        files.confirm()
         rest = config.update(**kwargs)
         return (config, rest) if return_unused_kwargs else config
 

@@ -47,6 +47,7 @@ def load(cls: type, files: Files, config: dict[str, Any], given: dict[str, Any],
     tokenizer = cls._from_files(files, with_json, settings, given)
     if with_json is not None and tokenizer.vocab_size > LARGE:
         mend_split(tokenizer, files, settings.get("fix_mistral_regex"))
+    files.confirm()
     return tokenizer
 
 

@@ -644,14 +644,6 @@ def tokenizer_cases() -> Iterable[Case]:
                 "invert": False,
             }
         ),
-        "slow-pattern": lambda t: t.update(
-            pre_tokenizer={
-                "type": "Split",
-                "pattern": {"Regex": "([a-z ]+)+!"},
-                "behavior": "Isolated",
-                "invert": False,
-            }
-        ),
         "normalizer-table": lambda t: t.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AADYwQ=="}),
         "decoder-type": lambda t: t.update(decoder=7),
         "added-id": lambda t: t["added_tokens"][0].update(id="one"),
