@@ -30,10 +30,10 @@ def output_directory(path: str | os.PathLike) -> Path:
         FileError: there is a file of that name, or the directory cannot be made.
     """
     folder = Path(path).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=str(folder)) from None
     except OSError as e:
         raise FileError(f"{folder}: the directory cannot be made: {e.strerror}.", path=str(folder)) from e
     if os.path.lexists(folder / JOURNAL):  # what an earlier save has begun

@@ -235,6 +235,14 @@ def overlapping(content: dict[str, Any]) -> None:
     other["data_offsets"] = [content[NAME]["data_offsets"][0], content[NAME]["data_offsets"][0] + 64]
 
 
+def twice(data: bytes, other: dict[str, Any]) -> bytes:
+    """The header names a tensor twice, the second time with something else."""
+    (length,) = struct.unpack("<Q", data[:8])
+    content = json.loads(data[8 : 8 + length])
+    text = json.dumps(content)[:-1] + f', "{NAME}": {json.dumps(content[NAME] | other)}' + "}"
+    return raw_header(text.encode(), data[8 + length :])
+
+
 FILE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda d: b"",
     "three-bytes": lambda d: d[:3],
@@ -259,6 +267,8 @@ FILE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "html": lambda d: HTML,
     "pickle": lambda d: b"PK\x03\x04" + b"\0" * 200,
     "zeros": lambda d: b"\0" * len(d),
+    "name-twice": lambda d: twice(d, {"dtype": "I32"}),
+    "name-twice-same": lambda d: twice(d, {}),
     "gzip": lambda d: b"\x1f\x8b\x08" + d,
 }
 HEADER_DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -711,6 +721,7 @@ def tokenizer_cases() -> Iterable[Case]:
     yield case("added-negative", "vocab", put("added_tokens.json", '{"a": -1}'), "added_tokens.json")
     yield case("added-far", "vocab", put("added_tokens.json", '{"zz": 5000}'), "zz")
     yield case("unknown-settings", "bert", fields(config, colour="blue", nested={"a": [1]}))
+    yield case("vocab.txt-token-twice", "vocab", change("vocab.txt", lambda d: d + b"[UNK]\n"))  # that of its last line
     yield case("spaces-in-vocab", "vocab", change("vocab.txt", lambda d: d.replace(b"\n", b"\r\n")))
 
 
