@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -13,6 +12,8 @@ from autoload.errors import TokenizerError
 from autoload.text.specials import reject_unknown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from autoload.commit import Content
 
 UPLOAD = ("token", "private", "commit_message", "commit_description", "revision", "create_pr")

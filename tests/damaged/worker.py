@@ -153,10 +153,12 @@ def load_auto(folder: Path, base: str, keywords: dict[str, Any]) -> Any:
 
 def load_sentence(folder: Path, base: str, keywords: dict[str, Any]) -> Any:
     """The size and the length of a sentence's vector."""
+    import torch
+
     import autoload
 
     vector = autoload.AutoModelForSentenceEmbedding.from_pretrained(folder, **keywords).encode("the dog")
-    return [len(vector), round(float((vector * vector).sum()), 4)]
+    return [len(vector), round(float(torch.as_tensor(vector).square().sum()), 4)]
 
 
 def load_audio(folder: Path, base: str, keywords: dict[str, Any]) -> Any:
