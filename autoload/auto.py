@@ -295,6 +295,7 @@ def load_config(
         files = files or open_files(name_or_path, purpose="configuration", **hub)
         path = files.require("config.json", "the configuration")
         where, raw = str(path), read_json(path)
+        files.confirm()
     if not isinstance(raw, dict):
         raise CorruptFile(f"{where}: expected a JSON object, found {type(raw).__name__}.", path=where)
     if config_class is not None:
@@ -443,7 +444,7 @@ def load_model(
                 weights.add(path)
     wanted = dtype if dtype is not None else torch_dtype
     chosen = loading.choose_dtype(wanted, config, weights if files is not None else None)
-    model = skeleton.build_skeleton(cls, config, model_args, options)
+    model = skeleton.build_skeleton(cls, config, model_args, options, len(weights.entries) if files else None)
     if tp_plan is not None or device_mesh is not None:
         if device is not None or device_map is not None:
             raise ArgumentError("from_pretrained: pass device_map or a device_mesh, not both.", name="device_mesh")
@@ -468,6 +469,8 @@ def load_model(
     model.eval()
     if files is not None and hasattr(model, "read_further"):
         model.read_further(files)
+    if files is not None:
+        files.confirm()
     if recipe is not None:
         quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)

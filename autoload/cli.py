@@ -155,7 +155,7 @@ def _compare(cls: type, config: Any, shapes: dict[str, tuple[int, ...]]) -> tupl
     from autoload.loading import compare
     from autoload.skeleton import build_skeleton
 
-    model = build_skeleton(cls, config)
+    model = build_skeleton(cls, config, tensors=len(shapes))
     report = compare(model, shapes)
     if hasattr(model, "tie_weights"):
         model.tie_weights()

@@ -11,6 +11,7 @@ import copy
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,9 @@ FREE = frozenset({"id2label", "label2id", "rope_parameters", "gating"})  # check
 # Sizes for which null is a choice: no window, as many key heads as heads, an even share of the width.
 NULLABLE = frozenset(("sliding_window", "attention_chunk_size", "num_key_value_heads", "head_dim"))
 MAX_LABELS = 1_000_000
+# Names of fields that count layers, which are loops, and the most that can be meant.
+LAYERS = re.compile(r"layers?$|^(max_)?depths?$|^block_sizes$|num_blocks$|_per_block$|_networks$|_cycles$|group_num$")
+MOST_LAYERS = 10_000
 
 
 # How a part's configuration is made: of a type, of a class, or of a type among fields that a function fills in.
@@ -282,13 +286,14 @@ class PreTrainedConfig:
 
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
         """Write config.json, whole or not at all."""
-        from autoload.saving import write_text
+        from autoload.commit import write_text
 
         write_text(Path(json_file_path), self.to_json_string(use_diff))
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **hub: Any) -> None:
         """Write config.json into a directory, creating it; with `push_to_hub`, upload it too."""
-        from autoload.saving import output_directory, upload
+        from autoload.commit import output_directory
+        from autoload.saving import upload
 
         folder = output_directory(save_directory)
         self.to_json_file(folder / "config.json")
@@ -441,6 +446,14 @@ def _check_types(config: PreTrainedConfig, defaults: Mapping[str, Any]) -> None:
                 raise ConfigError(key, number, f"a whole number from 1 to {SIZES[key]}")
         elif isinstance(value, float) and not math.isfinite(value) and "eps" in key:
             raise ConfigError(key, value, "a finite number")
+        _check_count(key, value)
+
+
+def _check_count(key: str, value: Any) -> None:
+    """Refuse what no loop over layers ends with, and no tensor can have."""
+    for number in value if isinstance(value, (list, tuple)) else (value,):
+        if type(number) is int and LAYERS.search(key) and number > MOST_LAYERS:
+            raise ConfigError(key, value, f"at most {MOST_LAYERS}")
 
 
 def _whole(key: str, value: Any) -> int:

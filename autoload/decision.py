@@ -152,7 +152,7 @@ class DecisionConfig:
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write its files into a directory, which is made if need be."""
-        from autoload.saving import output_directory, write_text
+        from autoload.commit import output_directory, write_text
 
         folder = output_directory(save_directory)
         for name, text in self.texts().items():

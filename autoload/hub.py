@@ -77,6 +77,13 @@ class Files:
         """Bytes of each file of `names`; None where that is not known."""
         raise NotImplementedError
 
+    def confirm(self) -> None:
+        """Called when all is read: what was checked before is still what was read.
+
+        Raises:
+            LockError: a file has changed meanwhile.
+        """
+
     def sha256(self, name: str) -> str:
         """The sha256 of a file's content, or of what it is to be: a large file of the Hub is not downloaded for it."""
         return sha256_of(self.require(name))
@@ -141,10 +148,16 @@ def read_journal(folder: str | os.PathLike[str]) -> Journal:
         return Journal()
     moves = content.get("moves") if isinstance(content, dict) else None
     removed = content.get("removed") if isinstance(content, dict) else None
-    if isinstance(moves, dict) and isinstance(removed, list) and all(map(_simple, (*moves, *moves.values(), *removed))):
-        return Journal(moves, removed)
+    if isinstance(moves, dict) and isinstance(removed, list):
+        if all(map(_inside, (*moves, *removed))) and all(map(_simple, moves.values())):
+            return Journal(moves, removed)
     text = f"{path}: found {str(content)[:80]!r}, expected moves and removed: names of files beside it."
     raise CorruptFile(text, path=path, remedy="Remove this file, or save the model again.")
+
+
+def _inside(name: Any) -> bool:
+    """Whether this is the name of a file beside another, or in folders there."""
+    return isinstance(name, str) and all(map(_simple, name.split("/")))
 
 
 def _simple(name: Any) -> bool:

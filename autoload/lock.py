@@ -21,6 +21,7 @@ from autoload.hub import Files, read_json, sha256_of
 NAME, VARIABLE, FORMAT = "autoload.lock", "AUTOLOAD_LOCK", 1
 SHA256 = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+Identity = tuple[int, ...]  # of a file and its content, as far as the system tells
 Row = dict[str, Any]  # revision, commit (both None for a directory), files: name -> sha256
 
 
@@ -30,7 +31,7 @@ class LockedFiles(Files):
     def __init__(self, files: Files, lock: Path, row: Row, subfolder: str = ""):
         self.files, self.lock, self.row, self.subfolder = files, lock, row, subfolder
         self.where, self.commit = files.where, files.commit
-        self._right: set[str] = set()
+        self._right: dict[str, tuple[str, Identity]] = {}  # name -> where, and what the hashed file was
 
     def locate(self, name: str) -> str | None:
         path = self.files.locate(name)
@@ -41,11 +42,17 @@ class LockedFiles(Files):
                 raise self._changed(f"{self.where}/{name}", None, expected)
             return None
         if inside not in self._right:
-            found = sha256_of(path) if expected else None
+            found, identity = _hashed(path) if expected else (None, ())
             if found != expected or expected is None:
                 raise self._changed(path, found, expected)
-            self._right.add(inside)
+            self._right[inside] = path, identity
         return path
+
+    def confirm(self) -> None:
+        for path, identity in self._right.values():
+            if _identity(path) != identity:
+                text = f"{path}: this file was changed while it was loaded, expected the one that {self.lock} names."
+                raise LockError(text, path=path, lock=str(self.lock), found=None, expected=None)
 
     def names(self) -> list[str]:
         return self.files.names()
@@ -99,7 +106,7 @@ def read_lock(path: Path) -> dict[str, Row]:
 
 def write_lock(path: Path, rows: dict[str, Row]) -> None:
     """Replace the lock file."""
-    from autoload.saving import write_text
+    from autoload.commit import write_text
 
     content = {"version": FORMAT, "repositories": dict(sorted(rows.items()))}
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -174,6 +181,21 @@ def _find(lock: Path, name: str, directory: bool) -> Row | None:
     place = Path(name).expanduser().resolve()
     own = (row for key, row in rows.items() if not row.get("commit") and (lock.parent / key).resolve() == place)
     return next(own, None)
+
+
+def _hashed(path: str) -> tuple[str, Identity]:
+    """The sha256 of a file, and which file had it: whatever takes its name, or is written into it later, is another."""
+    before = _identity(path)
+    found = sha256_of(path)
+    return found, before if _identity(path) == before else ()
+
+
+def _identity(path: str) -> Identity:
+    try:
+        s = os.stat(path)
+    except OSError:
+        return ()
+    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:

@@ -133,6 +133,7 @@ class ProcessorMixin:
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, config=config, **hub, **rest)
         processor = cls(extractor, tokenizer, **own)
         processor.chat_template = found.get("chat_template") or getattr(tokenizer, "chat_template", None)
+        files.confirm()
         return processor
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,14 +145,18 @@ class ProcessorMixin:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **hub: Any) -> list[str]:
-        """Write processor_config.json and the tokenizer's files into a directory, which is made where it is missing.
+        """Write processor_config.json and the tokenizer's files into a directory, all of them or none.
 
         Raises:
             FileError: `save_directory` is a file, or cannot be written.
         """
-        if self.reads_text:
-            self.tokenizer.save_pretrained(save_directory)
-        return save({FILE: self.to_json_string()}, save_directory, push_to_hub, hub)
+        from autoload.commit import output_directory
+        from autoload.text.saving import outdated
+
+        contents, folder = {FILE: self.to_json_string()}, output_directory(save_directory)
+        if not self.reads_text:
+            return save(contents, folder, push_to_hub, hub)
+        return save({**self.tokenizer.saved_files(), **contents}, folder, push_to_hub, hub, outdated(folder))
 
     def push_to_hub(self, repo_id: str, **hub: Any) -> Any:
         """Upload to a repository of the Hub, which is made where it is missing."""

@@ -1,67 +1,22 @@
-"""From a model to files: whole or not at all, readable by the reference, durable, with the permissions of the umask."""
+"""From a model to files, all of them or none, readable by the reference."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
-import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoload.errors import ArgumentError, FileError, WeightsError
-from autoload.hub import JOURNAL, read_journal
+from autoload.commit import Content, output_directory, replace
+from autoload.errors import ArgumentError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-
-def output_directory(path: str | os.PathLike) -> Path:
-    """The directory, made if need be.
-
-    Raises:
-        FileError: there is a file of that name, or the directory cannot be made.
-    """
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=str(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise FileError(f"{folder}: the directory cannot be made: {e.strerror}.", path=str(folder)) from e
-    _finish(folder)  # what an earlier save has begun
-    return folder
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
-    staged = stage(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    os.replace(staged, path)
-    _sync_directory(path.parent)
-
-
-def stage(path: Path, write: Any) -> Path:
-    """Write beside `path` under a name of its own, durably; the caller renames it. Nothing stays behind on failure."""
-    temporary = path.with_name(f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp.{path.name}")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as f:
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-    except BaseException as e:
-        temporary.unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            raise FileError(f"{path}: cannot be written: {e.strerror or e}.", path=str(path)) from e
-        if type(e).__name__ == "SafetensorError":
-            raise FileError(f"{path}: cannot be written: {e}.", path=str(path)) from e
-        raise
-    return temporary
 
 
 def save_model(
@@ -77,10 +32,7 @@ def save_model(
     save_original_format: bool = True,
     **hub: Any,
 ) -> None:
-    """Write config.json, generation_config.json and the weights.
-
-    Every file is first written beside its place. Then a journal says which those are: from that moment on the directory
-    loads as the new model, before as the old one. Then all are renamed, and what an earlier save left is removed.
+    """Write config.json, generation_config.json and the weights, as one; weights that an earlier save left are removed.
 
     Args:
         model: to save.
@@ -112,12 +64,12 @@ def save_model(
         state = _without_ties(model, dict(state_dict) if state_dict is not None else model.state_dict())
         if save_original_format:
             state = unmatch(state, model.variant.keys)
-        texts = {"config.json": model.config.to_json_string()}
+        texts: dict[str, Content] = {"config.json": model.config.to_json_string()}
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
         texts |= model.further_texts()
-        _clear_away(folder)
-        _replace_all(folder, texts, state, _size(max_shard_size), variant)
+        files = _weights(state, _size(max_shard_size), variant)
+        replace(folder, {**files, **texts}, _older_weights(folder, variant))
     if spread:
         sharding.wait()
         push_to_hub = push_to_hub and is_main_process
@@ -125,95 +77,32 @@ def save_model(
         upload(folder, token=token, **hub)
 
 
-def _replace_all(folder: Path, texts: dict[str, str], state: dict[str, Any], limit: int, variant: str | None) -> None:
+def _weights(state: dict[str, Any], limit: int, variant: str | None) -> dict[str, Content]:
+    """The files that hold the tensors, by name."""
     from safetensors.torch import save_file
 
     shards = _shards(state, limit)
-    dot = f".{variant}" if variant else ""
-    index_name, staged = f"model.safetensors.index{dot}.json", []
-    if len(shards) == 1:
-        names = [f"model{dot}.safetensors"]
-    else:  # names of their own, so that the shards of an earlier save stay whole until the index is replaced
-        save, n = secrets.token_hex(4), len(shards)
-        names = [f"model{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
+    dot, save, n = f".{variant}" if variant else "", secrets.token_hex(4), len(shards)
+    # names of their own, so that the shards of an earlier save stay whole until the index is replaced
+    names = [f"model{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
+    names = names if n > 1 else [f"model{dot}.safetensors"]
+
+    def writer(shard: dict[str, Any]) -> Callable[[Path], object]:
+        return lambda to: save_file({k: _own_memory(t) for k, t in shard.items()}, to, metadata={"format": "pt"})
+
+    files: dict[str, Content] = {name: writer(shard) for name, shard in zip(names, shards, strict=True)}
+    if n > 1:
         total = sum(t.nbytes for t in state.values())
         metadata = {"total_parameters": sum(t.numel() for t in state.values()), "total_size": total}
         weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         index = json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True) + "\n"
-    try:
-        for name, shard in zip(names, shards, strict=True):
-            tensors = {key: _own_memory(tensor) for key, tensor in shard.items()}
-            path = folder / name
-            staged.append((stage(path, lambda to, t=tensors: save_file(t, to, metadata={"format": "pt"})), path))
-        for name, text in texts.items():
-            path = folder / name
-            staged.append((stage(path, lambda to, t=text: to.write_text(t, encoding="utf-8")), path))
-        if len(shards) > 1:
-            path = folder / index_name
-            staged.append((stage(path, lambda to: to.write_text(index, encoding="utf-8")), path))
-        moves = {path.name: temporary.name for temporary, path in staged}
-        removed = [name for name in _older_weights(folder, dot) if name not in moves]
-        content = json.dumps({"moves": moves, "removed": removed}, indent=1)
-        journal = stage(folder / JOURNAL, lambda to: to.write_text(content, encoding="utf-8"))
-        staged.append((journal, folder / JOURNAL))
-        os.replace(journal, folder / JOURNAL)  # the commit
-    except BaseException:
-        if not os.path.lexists(folder / JOURNAL):
-            for temporary, _ in staged:
-                temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(folder)
-    _finish(folder)
+        files[f"model.safetensors.index{dot}.json"] = index
+    return files
 
 
-def _finish(folder: Path) -> None:
-    """Do what the journal of a committed save says."""
-    if not os.path.lexists(folder / JOURNAL):
-        return
-    journal = read_journal(folder)
-    try:
-        for name, staged in journal.moves.items():
-            with suppress(FileNotFoundError):  # done already
-                os.replace(folder / staged, folder / name)
-        for name in journal.removed:
-            (folder / name).unlink(missing_ok=True)
-        _sync_directory(folder)
-        (folder / JOURNAL).unlink(missing_ok=True)
-    except OSError as e:
-        remedy = "Its new model is complete and loads; save again to tidy up."
-        raise FileError(
-            f"{folder}: files cannot be put in place: {e.strerror}.", path=str(folder), remedy=remedy
-        ) from e
-
-
-def _clear_away(folder: Path) -> None:
-    """Remove what killed processes of this machine had written when they were killed."""
-    pattern = re.compile(rf"\.{_host()}-(\d+)-[0-9a-f]{{8}}\.tmp\..+")
-    for path in folder.iterdir():
-        if (match := pattern.fullmatch(path.name)) and not _alive(int(match[1])):
-            path.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":  # where there is no question without consequences
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _host() -> str:
-    """Eight digits for this machine: on a shared disk, other machines' processes have numbers too."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
-
-
-def _older_weights(folder: Path, dot: str) -> list[str]:
+def _older_weights(folder: Path, variant: str | None) -> list[str]:
     """Weights files of the same variant: what an earlier save wrote."""
-    tag = re.escape(dot)
+    tag = re.escape(f".{variant}" if variant else "")
     shard = r"(-[0-9a-f]{8})?-\d{5}-of-\d{5}"
     pattern = re.compile(
         rf"model{tag}\.safetensors|model({tag}{shard}|{shard}{tag})\.safetensors|model\.safetensors\.index{tag}\.json"
@@ -264,27 +153,6 @@ def _size(limit: int | str) -> int:
             f"max_shard_size is {limit!r}, expected bytes or a text such as '5GB'.", name="max_shard_size"
         )
     return int(float(match[1]) * UNITS[match[2].upper()])
-
-
-def _umask() -> int:
-    """The umask of this process, read without setting it where the system tells."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    except OSError:
-        pass
-    return 0o022
-
-
-def _sync_directory(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def upload(

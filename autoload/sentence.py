@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HUB = ("cache_dir", "force_download", "local_files_only", "lock", "proxies", "revision", "token")
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")  # joined in this order
+# A fixed list: text of a file names no code to import.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "Tanh": nn.Tanh,
     "Identity": nn.Identity,
@@ -29,6 +30,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "GELU": nn.GELU,
     "Sigmoid": nn.Sigmoid,
 }
+MOST = 2**31  # tokens of a text
 LONG = 20  # batches from which on progress is shown
 
 
@@ -71,12 +73,7 @@ class Dense(nn.Module):
     def __init__(self, in_features: int, out_features: int, bias: bool, activation: str):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features, bias)
-        name = activation.rpartition(".")[2]
-        if name not in ACTIVATIONS:  # a fixed list: text of a file names no code to import
-            raise ConfigError(
-                "activation_function", activation, f"one of {', '.join(ACTIVATIONS)}", where="dense layer"
-            )
-        self.activation = ACTIVATIONS[name]()
+        self.activation = ACTIVATIONS[activation.rpartition(".")[2]]()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.linear(x))
@@ -249,6 +246,7 @@ class AutoModelForSentenceEmbedding:
             parts["prompts"],
             parts["default_prompt_name"],
         )
+        files.confirm()
         return model.eval()
 
 
@@ -264,8 +262,10 @@ def _read_parts(files: Files) -> dict[str, Any]:
     """What `modules.json` and its folders say; of a plain encoder, mean pooling and nothing else."""
     parts: dict[str, Any] = dict(folder="", pooling=Pooling(), layers=[], normalize=False)
     for entry in _modules(files):
-        kind, path = str(entry.get("type", "")).rpartition(".")[2], entry.get("path", "")
-        confined(path, f"{files.where}: modules.json")
+        kind, path = (
+            str(entry.get("type", "")).rpartition(".")[2],
+            confined(entry.get("path", ""), f"{files.where}: modules.json"),
+        )
         if kind == "Transformer":
             parts["folder"] = path
         elif kind == "Pooling":
@@ -278,13 +278,29 @@ def _read_parts(files: Files) -> dict[str, Any]:
             expected = "Transformer, Pooling, Dense, Normalize or Dropout"
             raise ConfigError("type", entry.get("type"), expected, where=f"{files.where}: modules.json")
     inside = f"{parts['folder']}/" if parts["folder"] else ""
-    settings = files.json(f"{inside}sentence_bert_config.json") or {}
-    general = files.json("config_sentence_transformers.json") or {}
-    return parts | dict(
-        max_length=settings.get("max_seq_length"),
-        prompts=general.get("prompts"),
-        default_prompt_name=general.get("default_prompt_name"),
-    )
+    settings = _object(files, f"{inside}sentence_bert_config.json")
+    general = _object(files, "config_sentence_transformers.json")
+    where, length = f"{files.where}: {inside}sentence_bert_config.json", settings.get("max_seq_length")
+    if length is not None and (type(length) is not int or not 1 <= length <= MOST):
+        raise ConfigError("max_seq_length", length, f"a whole number from 1 to {MOST}", where=where)
+    where, prompts = f"{files.where}: config_sentence_transformers.json", general.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise ConfigError("prompts", prompts, "names and texts", where=where)
+    named = general.get("default_prompt_name")
+    if named is not None and not isinstance(named, str):
+        raise ConfigError("default_prompt_name", named, "the name of a prompt", where=where)
+    return parts | dict(max_length=length, prompts=prompts, default_prompt_name=named)
+
+
+def _object(files: Files, name: str) -> dict[str, Any]:
+    """A JSON file that holds an object; an empty one where there is no file."""
+    found = files.json(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        where = f"{files.where}/{name}"
+        raise CorruptFile(f"{where}: expected a JSON object, found {type(found).__name__}.", path=where)
+    return found
 
 
 def _modules(files: Files) -> list[dict[str, Any]]:
@@ -294,40 +310,51 @@ def _modules(files: Files) -> list[dict[str, Any]]:
     if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
         where = f"{files.where}: modules.json"
         raise CorruptFile(f"{where}: expected a list of objects with 'type' and 'path'.", path=where)
+    for module in modules:
+        if type(module.get("idx", 0)) is not int:
+            raise ConfigError("idx", module["idx"], "a whole number", where=f"{files.where}: modules.json")
     return sorted(modules, key=lambda m: m.get("idx", 0))
 
 
 def _pooling(files: Files, path: str) -> Pooling:
-    config = files.json(f"{path}/config.json") or {}
-    modes = config.get("pooling_mode")
+    config = _object(files, f"{path}/config.json")
+    where, modes = f"{files.where}: {path}/config.json", config.get("pooling_mode")
     if modes is None:
         old = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "weightedmean": "weightedmean_tokens"}
         modes = [
             m for m in MODES if config.get(f"pooling_mode_{old.get(m, m)}") or config.get(f"pooling_mode_{m}_tokens")
         ]
         modes = ["lasttoken"] if config.get("pooling_mode_lasttoken") else modes or ["mean"]
-    return Pooling([modes] if isinstance(modes, str) else modes, config.get("include_prompt", True))
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or not modes or not all(isinstance(mode, str) and mode in MODES for mode in modes):
+        raise ConfigError("pooling_mode", modes, f"one of {', '.join(MODES)}, or several", where=where)
+    if not isinstance(include := config.get("include_prompt", True), bool):
+        raise ConfigError("include_prompt", include, "true or false", where=where)
+    return Pooling(modes, include)
 
 
 def _dense(files: Files, path: str) -> Dense:
     from autoload.weights import Weights
 
-    config = files.json(f"{path}/config.json") or {}
+    config, where = _object(files, f"{path}/config.json"), f"{files.where}: {path}/config.json"
     for key in ("in_features", "out_features"):
-        if not isinstance(config.get(key), int) or config[key] < 1:
-            raise ConfigError(
-                key, config.get(key), "a positive whole number", where=f"{files.where}: {path}/config.json"
-            )
-    activation = config.get("activation_function", "Tanh")
-    dense = Dense(config["in_features"], config["out_features"], config.get("bias", True), activation)
+        if type(config.get(key)) is not int or config[key] < 1:
+            raise ConfigError(key, config.get(key), "a positive whole number", where=where)
+    bias, activation = config.get("bias", True), config.get("activation_function", "Tanh")
+    if not isinstance(bias, bool):
+        raise ConfigError("bias", bias, "true or false", where=where)
+    if not isinstance(activation, str) or activation.rpartition(".")[2] not in ACTIVATIONS:
+        raise ConfigError("activation_function", activation, f"one of {', '.join(ACTIVATIONS)}", where=where)
     file = files.find(f"{path}/model.safetensors") or files.require(
         f"{path}/pytorch_model.bin", "a dense layer's weights"
     )
     weights = Weights([file])
-    shapes = {name: tuple(p.shape) for name, p in dense.named_parameters()}
+    shapes = {"linear.weight": (config["out_features"], config["in_features"])}
+    shapes |= {"linear.bias": (config["out_features"],)} if bias else {}
     found = {name: entry.shape for name, entry in weights.entries.items()}
-    if shapes != found:
+    if shapes != found:  # before a layer of that size is made
         raise CorruptFile(f"{file}: holds {found}, expected {shapes}.", path=str(file))
+    dense = Dense(config["in_features"], config["out_features"], bias, activation)
     dense.load_state_dict({name: weights.read(name) for name in shapes})
     return dense
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from autoload.config import LAYERS
 from autoload.errors import UNFORESEEN, AutoloadError, ConfigError, WeightsError
 from autoload.keys import Piece
 from autoload.model import init_module
@@ -22,13 +23,18 @@ from autoload.weights import Weights
 
 
 class Skeleton(TorchFunctionMode):
-    """Within it, initialisers do nothing, and tensors are made on `device` where the code names none. Of this thread only."""
+    """Within it, initialisers do nothing, and tensors are made on `device` where the code names none. Of this thread only.
+
+    Args:
+        device: None leaves it to the code.
+        most: how many tensors may be made; None is any number.
+    """
 
     _within = threading.local()
 
-    def __init__(self, device: str | None = "meta"):
+    def __init__(self, device: str | None = "meta", most: int | None = None):
         super().__init__()
-        self.device = device
+        self.device, self.most, self.made = device, most, 0
 
     @classmethod
     def is_built(cls) -> bool:
@@ -47,10 +53,20 @@ class Skeleton(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _INITIALISERS:
             return args[0] if args else kwargs["tensor"]
-        if self.device is not None and func in _FACTORIES and kwargs.get("device") is None:
-            kwargs["device"] = self.device
+        if func in _FACTORIES:
+            self.made += 1
+            if self.most is not None and self.made > self.most:
+                raise TooManyTensors(f"more than {self.most} tensors")
+            if self.device is not None and kwargs.get("device") is None:
+                kwargs["device"] = self.device
         return func(*args, **kwargs)
 
+
+class TooManyTensors(RuntimeError):
+    """A configuration describes more than its weights can fill."""
+
+
+SPARE = 5_000  # tensors that a skeleton may have beyond what its weights suggest: layers that are new, tables
 
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.tensor, torch.arange}
 _INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") and not n.startswith("_")} | {
@@ -62,17 +78,46 @@ _INITIALISERS = {getattr(nn.init, n) for n in dir(nn.init) if n.endswith("_") an
 
 
 def build_skeleton(
-    cls: type, config: Any, model_args: Iterable[Any] = (), options: Mapping[str, Any] | None = None
+    cls: type,
+    config: Any,
+    model_args: Iterable[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    tensors: int | None = None,
 ) -> Any:
-    """The model without weights: its parameters are on the meta device."""
+    """The model without weights: its parameters are on the meta device.
+
+    Args:
+        cls: of the model.
+        config: of the model.
+        model_args, options: further arguments of its class.
+        tensors: how many there are to fill it; one that has many times that many takes time and fits nothing.
+
+    Raises:
+        ConfigError: the configuration makes no model, or one much larger than its weights.
+    """
+    most = SPARE + 20 * tensors if tensors is not None and hasattr(cls, "variant") else None
     try:
-        with Skeleton():
+        with Skeleton(most=most):
             return cls(config, *model_args, **(options or {}))
     except UNFORESEEN as e:
         if isinstance(e, AutoloadError) or not hasattr(cls, "variant"):  # a user's own class speaks for itself
             raise
         where = os.path.join(getattr(config, "_name_or_path", ""), "config.json")
+        if isinstance(e, TooManyTensors):
+            field, value = _most_layers(config)
+            raise ConfigError(field, value, f"as many as make the {tensors} tensors of the weights", where=where) from e
         raise ConfigError.of(e, where, cls.__name__) from e
+
+
+def _most_layers(config: Any, prefix: str = "") -> tuple[str, Any]:
+    """The field that most likely asks for too much: the largest count of layers or experts."""
+    found: dict[str, Any] = {"configuration": 0}
+    for key, value in config.__dict__.items():
+        if hasattr(value, "spec"):
+            found.update([_most_layers(value, f"{prefix}{key}.")])
+        elif type(value) is int and (LAYERS.search(key) or "experts" in key):
+            found[prefix + key] = value
+    return max(found.items(), key=lambda pair: pair[1])
 
 
 def shard(model: Any, tp_plan: Any, device_mesh: Any, dtype: torch.dtype | None) -> torch.device:
@@ -160,7 +205,7 @@ class Putter:
         else:
             try:
                 tensor = piece.combine(tensors)
-            except (RuntimeError, ValueError, IndexError) as e:
+            except UNFORESEEN as e:
                 text = f"{where}: {', '.join(piece.sources[:3])} cannot be joined into {target}: {e}"
                 raise WeightsError(text, mismatched=[target]) from e
         if tensor.shape != slot.shape:

@@ -95,10 +95,13 @@ def parse_header(first: Callable[[int], bytes], size: int, where: str) -> dict[s
     (length,) = struct.unpack("<Q", start[:8])
     if length > min(MAX_HEADER, size - 8):
         raise damaged(f"its header claims {length} bytes, expected no more than the file has ({size})")
-    header = json.loads(first(8 + length)[8:].decode("utf-8"))
+    text = first(8 + length)[8:].decode("utf-8")
+    header = json.loads(text)
     if not isinstance(header, dict):
         raise damaged(f"its header is {type(header).__name__}, expected a JSON object")
     metadata = header.pop("__metadata__", None)
+    if text.count('"data_offsets"') != len(header) and (twice := _repeated(text)) is not None:
+        raise damaged(f"its header has {twice!r} twice, expected each name once")
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise damaged(f"its __metadata__ is {str(metadata)[:80]!r}, expected an object of texts")
@@ -129,6 +132,18 @@ def parse_header(first: Callable[[int], bytes], size: int, where: str) -> dict[s
     if 8 + length + at != size:
         raise damaged(f"expected {8 + length + at} bytes by its header, found {size}")
     return found
+
+
+def _repeated(header: str) -> str | None:
+    """A name that stands twice in one object: which of the two counts, readers do not agree on."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        found.extend(name for name in names if names.count(name) > 1)
+
+    json.loads(header, object_pairs_hook=look)
+    return found[0] if found else None
 
 
 def lfs_pointer(where: str) -> CorruptCheckpoint:

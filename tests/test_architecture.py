@@ -20,6 +20,7 @@ MAY: dict[str, str] = {
     "configs": "errors config",
     "registry": "errors config",
     "keys": "errors",
+    "commit": "errors hub",
     "hub": "errors",
     "hubcache": "errors",
     "download": "errors hubcache",
@@ -41,10 +42,10 @@ MAY: dict[str, str] = {
     "model": "bridge signatures errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config decision keys layers losses outputs generation model heads torch",
-    "saving": "errors config hub keys torch",
+    "saving": "commit errors config keys torch",
     "tensorfile": "errors hub torch",
     "weights": "errors hub tensorfile torch",
-    "skeleton": "errors keys model weights torch",
+    "skeleton": "errors config keys model weights torch",
     "loading": "errors config keys model notebook skeleton weights torch",
     "placement": "errors torch",
     "quantization": "errors torch",
@@ -58,24 +59,24 @@ MAY: dict[str, str] = {
 }
 # What imports inside functions may add.
 LATER: dict[str, str] = {
-    "config": "auto registry saving hub notebook torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
+    "config": "auto commit registry saving hub notebook torch",  # from_pretrained and save_pretrained; `dtype` gives a torch.dtype
     "keys": "torch",  # where tensors are joined or cut
     "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
-    "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
-    "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
-    "processing": "audio text",
+    "text": "auto commit repository registry config configs notebook torch",  # torch for return_tensors="pt"
+    "audio": "commit text torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio commit text",
     "transcripts": "torch",  # numbers of languages
-    "generation": "auto hub saving registry config text",  # names of languages
+    "generation": "auto commit hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",
-    "decision": "saving",
+    "decision": "commit",
     "saving": "repository sharding",
     "model": "auto saving loading skeleton notebook",  # from_pretrained and save_pretrained
     "auto": "loading skeleton weights placement quantization generation torch",
     "sentence": "auto text weights",
     "compat": "errors hub model layers torch",
-    "lock": "saving",
+    "lock": "commit",
     "cli": "auto loading skeleton weights lock tensorfile",
 }
 WITHOUT_TORCH = (

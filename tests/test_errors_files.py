@@ -270,3 +270,60 @@ print(heavy)
 def test_json_of_any_value(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([1, {"b": None}]))
     assert read_json(tmp_path / "a.json") == [1, {"b": None}]
+
+
+ODD = (
+    "with space",
+    "new\nline",
+    "quote'\"",
+    "é漢🙂",
+    "percent%20",
+    "-dash",
+    "trailing.",
+    "CON",
+    "a,b;c&d",
+    "x" * 200,
+    "deep/" * 60,
+)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_models_and_tokenizers_live_in_directories_of_any_name(tmp_path: Path, name: str) -> None:
+    from tokenizers import Tokenizer, models
+
+    from autoload import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+    from tests.checkpoints import same_weights, tiny
+
+    folder, model = tmp_path / name / "model", tiny("bert")
+    model.save_pretrained(folder, max_shard_size="4KB")
+    rust = Tokenizer(models.WordLevel({"<unk>": 0, "dog": 1}, "<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=rust, unk_token="<unk>").save_pretrained(folder)
+    assert same_weights(AutoModel.from_pretrained(folder), model)
+    assert same_weights(AutoModel.from_pretrained(str(folder)), model)
+    assert AutoTokenizer.from_pretrained(folder)("dog")["input_ids"] == [1]
+
+
+def test_a_path_longer_than_the_system_allows_is_said(tmp_path: Path) -> None:
+    from autoload import AutoModel
+    from tests.checkpoints import tiny
+
+    with pytest.raises(FileError, match="File name too long"):
+        AutoModel.from_pretrained(tmp_path / ("x" * 300))
+    with pytest.raises(FileError, match="File name too long"):
+        tiny("bert").save_pretrained(tmp_path / ("x" * 300))
+
+
+def test_a_directory_that_may_not_be_written_is_said_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.checkpoints import tiny
+
+    def denied(*_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("pathlib.Path.write_bytes", denied)
+    monkeypatch.setattr("safetensors.torch.save_file", denied)
+    with pytest.raises(FileError, match="cannot be written: Permission denied"):
+        tiny("bert").save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoload import AutoConfig, AutoModel, AutoTokenizer, cli
+from autoload import AutoConfig, AutoModel, AutoTokenizer, cli, lock
 from autoload.errors import ArgumentError, AutoloadError, CorruptFile, LockError, MissingFile
 from autoload.hub import open_files
 from tests.checkpoints import same_weights, saved, tiny
@@ -173,3 +173,37 @@ def test_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["lock", "./nowhere"]) == 1
     assert not (tmp_path / "autoload.lock").exists()
     assert issubclass(LockError, AutoloadError) and issubclass(LockError, OSError)
+
+
+@pytest.mark.parametrize("how", ["replaced", "replaced and put back", "overwritten"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt"])
+def test_a_file_that_changes_between_the_check_and_the_reading_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], name: str, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for other, data in files.items():
+        (folder / other).write_bytes(data)
+    write(str(folder))
+    real, other = lock.sha256_of, saved(tmp_path / "other", "bert", seed=3, vocab_size=7)
+    (other / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndog\nthe\n")
+
+    def hash_and_change(path: Any) -> str:
+        found = real(path)
+        if Path(path).name == name:
+            kept, changed = folder / "kept", (other / name).read_bytes()
+            if how == "overwritten":
+                Path(path).write_bytes(changed)
+            else:
+                os.rename(path, kept)
+                Path(path).write_bytes(changed)
+            if how == "replaced and put back":
+                os.rename(kept, path)
+        return found
+
+    monkeypatch.setattr(lock, "sha256_of", hash_and_change)
+    load = AutoTokenizer if name == "vocab.txt" else AutoModel
+    with pytest.raises(LockError, match=f"{name}: this file was changed while it was loaded"):
+        load.from_pretrained(folder, lock=True)
+    monkeypatch.undo()

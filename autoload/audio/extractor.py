@@ -7,22 +7,43 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.sound import waveforms
-from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, FileError, unknown_argument
+from autoload.errors import (
+    UNFORESEEN,
+    ArgumentError,
+    AudioError,
+    AutoloadError,
+    ConfigError,
+    CorruptFile,
+    unknown_argument,
+)
 from autoload.hub import Files, open_files
+
+if TYPE_CHECKING:
+    from autoload.commit import Content
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
+MOST = 2**26  # of any size
+# What the sizes of tables and of padded sounds multiply to.
+PRODUCTS = {
+    ("n_fft", "feature_size"): 2**25,
+    ("n_fft", "num_mel_bins"): 2**25,
+    ("fft_window_size", "feature_size"): 2**25,
+    ("max_length", "num_mel_bins"): 2**25,
+    ("chunk_length", "sampling_rate"): 2**26,
+    ("max_length_s", "sampling_rate"): 2**26,
+}
 PIECE = 2**12  # samples that are summed in single precision
 ONES = np.ones(PIECE, np.float32)
-HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token", "proxies")
+HUB = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "lock", "token", "proxies")
 WITHOUT_EFFECT = ("_from_auto", "code_revision", "use_fast", "trust_remote_code")
 STRATEGIES = ("longest", "max_length", "do_not_pad")
 # Keywords of other extractors and of tokenizers, which a processor or a pipeline may hand on; they mean nothing here.
@@ -47,9 +68,8 @@ class SequenceFeatureExtractor:
             settings.pop(name, None)
         self.__dict__.update(settings)
         for name in ("feature_size", "sampling_rate", "hop_length", "n_fft", "num_mel_bins"):
-            value = getattr(self, name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(name, value, "a positive whole number", where=FILE)
+            if hasattr(self, name):
+                _whole(name, getattr(self, name), 1)
         if self.padding_side not in ("left", "right"):
             raise ConfigError("padding_side", self.padding_side, "'left' or 'right'", where=FILE)
 
@@ -74,7 +94,14 @@ class SequenceFeatureExtractor:
         left = {key: settings.pop(key) for key in [*settings] if key not in known}
         if left and not unused:
             raise unknown_argument(f"{cls.__name__}.from_pretrained", next(iter(left)), [*known, *HUB])
-        made = cls(**{**feature_extractor_dict, **settings})
+        fields = {**feature_extractor_dict, **settings}
+        check(cls, fields)
+        try:
+            made = cls(**fields)
+        except UNFORESEEN as e:
+            if isinstance(e, AutoloadError):
+                raise
+            raise ConfigError.of(e, FILE, cls.__name__) from e
         return (made, left) if unused else made
 
     def to_dict(self) -> dict[str, Any]:
@@ -259,6 +286,41 @@ def open_for(name: str | os.PathLike, settings: dict[str, Any]) -> Files:
     return open_files(name, **{key: value for key, value in hub.items() if value is not None})
 
 
+def check(cls: type, fields: Mapping[str, Any]) -> None:
+    """Refuse settings that an extractor cannot have, before tables of their size are made.
+
+    Raises:
+        ConfigError: one of them.
+    """
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():  # type: ignore[misc]
+        value, default = fields.get(name, parameter.default), parameter.default
+        if name not in fields or default is parameter.empty or default is None or value == default:
+            continue
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ConfigError(name, value, "true or false", where=FILE)
+        elif isinstance(default, int) and "float" not in str(parameter.annotation):
+            if value is not None or "None" not in str(parameter.annotation):
+                _whole(name, value, min(default, 1))
+        elif isinstance(default, (int, float)):
+            if value is None and "None" in str(parameter.annotation):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ConfigError(name, value, "a finite number", where=FILE)
+        elif isinstance(default, str) and not isinstance(value, str):
+            raise ConfigError(name, value, "a text", where=FILE)
+    for names, most in PRODUCTS.items():
+        present = {name: fields[name] for name in names if type(fields.get(name)) is int}
+        if math.prod(present.values()) > most:
+            raise ConfigError(" * ".join(present), math.prod(present.values()), f"at most {most}", where=FILE)
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+        expected = "a positive whole number" if least == 1 else f"a whole number from {least}"
+        raise ConfigError(name, value, f"{expected}, at most {MOST}", where=FILE)
+
+
 def read_settings(files: Files) -> dict[str, Any]:
     """What a repository says of its feature extractor.
 
@@ -269,26 +331,31 @@ def read_settings(files: Files) -> dict[str, Any]:
     of_processor = files.json("processor_config.json")
     for key in ("feature_extractor", "audio_processor"):
         if isinstance(of_processor, dict) and isinstance(of_processor.get(key), dict):
+            files.confirm()
             return of_processor[key]
     path = files.require(FILE, "the settings of the feature extractor")
     found = files.json(FILE)
+    files.confirm()
     if not isinstance(found, dict):
         raise CorruptFile(f"{path}: expected a JSON object, found {type(found).__name__}.", path=str(path))
     return found
 
 
-def save(contents: Mapping[str, str], folder: str | os.PathLike, push: bool, hub: dict[str, Any]) -> list[str]:
-    """Write files into a directory, and upload it if asked for."""
-    from autoload.text.saving import upload, write
+def save(
+    contents: Mapping[str, Content],
+    folder: str | os.PathLike,
+    push: bool,
+    hub: dict[str, Any],
+    removed: Iterable[str] = (),
+) -> list[str]:
+    """Write files into a directory, all of them or none, and upload it if asked for; files that are `removed` go."""
+    from autoload.commit import output_directory, replace
 
-    folder = os.path.expanduser(folder)
-    if os.path.isfile(folder):
-        raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=folder)
-    try:
-        paths = [write(os.path.join(folder, name), text) for name, text in contents.items()]
-    except OSError as e:
-        raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
+    folder = output_directory(folder)
+    replace(folder, contents, removed)
     if push:
+        from autoload.text.saving import upload
+
         name = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder))
-        upload(folder, name, {"commit_message": "Upload processor", **hub})
-    return paths
+        upload(str(folder), name, {"commit_message": "Upload processor", **hub})
+    return [os.path.join(folder, name) for name in contents]

@@ -210,15 +210,66 @@ ABSENT: dict[str, tuple[Any, ...]] = {
 }
 
 
+def _numbered(value: Any) -> Any:
+    _require(isinstance(value, Mapping) and all(isinstance(key, str) for key in value), value)
+    return {key: _whole(token, 0) for key, token in value.items()}
+
+
+def _places(value: Any) -> Any:
+    return _list(value, lambda pair: _require(len(numbers := _list(pair, lambda n: _whole(n, 0))) == 2, numbers))
+
+
+def _forced(value: Any) -> Any:
+    for place, token in _list(value, lambda pair: _require(len(pair) == 2, pair)):
+        _whole(place, 0)
+        _require(token is None or _whole(token, 0) == token, value)
+    return value
+
+
+NUMBERED: Check = ("an object of names and their token ids", _numbered)
+# Of models that hear; no settings of others, and not among those that a file is filled up with.
+OF_SPEECH: dict[str, Check] = {
+    "alignment_heads": ("a list of pairs: layer and head", _places),
+    "forced_decoder_ids": ("a list of pairs: place and token id or null", _forced),
+    "is_multilingual": BOOL,
+    "lang_to_id": NUMBERED,
+    "task_to_id": NUMBERED,
+    "max_initial_timestamp_index": COUNT,
+    "median_filter_width": POSITIVE,
+    "no_timestamps_token_id": TOKEN,
+    "prev_sot_token_id": TOKEN,
+    "return_timestamps": BOOL,
+}
+
+
+def check_fits(settings: Any, config: Any) -> None:
+    """Whether the settings of a model that hears are of its size.
+
+    Raises:
+        GenerationError: naming a field with a token, layer or head that the model does not have.
+    """
+    words, layers, heads = config.vocab_size, config.decoder_layers, config.decoder_attention_heads
+    for name in ("lang_to_id", "task_to_id", "no_timestamps_token_id", "prev_sot_token_id"):
+        found = getattr(settings, name, None)
+        tokens = found.values() if isinstance(found, Mapping) else [] if found is None else [found]
+        if any(token >= words for token in tokens):
+            raise refused(name, found, f"token ids below vocab_size, {words}", "generation_config.json")
+    for layer, head in getattr(settings, "alignment_heads", None) or ():
+        if layer >= layers or head >= heads:
+            expected = f"pairs of a layer below {layers} and a head below {heads}"
+            raise refused("alignment_heads", [layer, head], expected, "generation_config.json")
+
+
 def check_field(name: str, value: Any, where: str) -> Any:
     """The value to keep for a field; an unknown field may be anything.
 
     Raises:
         GenerationError: the value cannot be meant.
     """
-    if value is None or name not in FIELDS:
+    known = FIELDS.get(name) or OF_SPEECH.get(name)
+    if value is None or known is None:
         return value
-    expected, check = FIELDS[name]
+    expected, check = known
     try:
         return check(value)
     except (ValueError, TypeError):

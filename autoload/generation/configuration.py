@@ -152,6 +152,7 @@ class GenerationConfig:
         )
         path = files.require(name, "the settings of generate")
         config = cls.from_file_content(read_json(path), str(path))
+        files.confirm()
         rest = config.update(**kwargs)
         return (config, rest) if return_unused_kwargs else config
 
@@ -229,7 +230,7 @@ class GenerationConfig:
         return json.dumps(kept, indent=2, sort_keys=True) + "\n"
 
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
-        from autoload.saving import write_text
+        from autoload.commit import write_text
 
         write_text(Path(json_file_path), self.to_json_string(use_diff=use_diff))
 
@@ -241,7 +242,8 @@ class GenerationConfig:
         **hub: Any,
     ) -> None:
         """Write generation_config.json; the file is replaced in one step."""
-        from autoload.saving import output_directory, upload, write_text
+        from autoload.commit import output_directory, write_text
+        from autoload.saving import upload
 
         if hub and not push_to_hub:
             raise unknown_argument("save_pretrained", next(iter(hub)), ("config_file_name", "push_to_hub"))

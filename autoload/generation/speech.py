@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from autoload.errors import ArgumentError
 from autoload.generation import speech_prompt as prompt
+from autoload.generation.checks import check_fits
 from autoload.generation.configuration import GenerationConfig, merged
 from autoload.generation.processors import SuppressTokensAtBeginLogitsProcessor, SuppressTokensLogitsProcessor
 from autoload.generation.speech_rules import WhisperNoSpeechDetection, WhisperTimeStampLogitsProcessor
@@ -102,6 +103,7 @@ class Transcription:
             settings.return_dict_in_generate = settings.output_attentions = settings.output_scores = True
         if settings.logprob_threshold is not None or settings.no_speech_threshold is not None:
             settings.return_dict_in_generate = settings.output_scores = True
+        check_fits(settings, self.model.config)
         self._set_timestamps()
         prompt.set_language_and_task(settings, options.language, options.task, options.is_multilingual)
         if options.return_token_timestamps:

@@ -58,6 +58,7 @@ class MultilingualCTC(CTC):
 
         files = open_files(self.config._name_or_path, purpose="model", **hub)
         self._take(target_lang, load_part(files, stem, use_safetensors))
+        files.confirm()
         self.target_lang = target_lang
 
     def init_adapter_layers(self) -> None:

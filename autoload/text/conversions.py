@@ -17,8 +17,6 @@ from typing import Any
 import tokenizers
 from tokenizers import Tokenizer
 
-from autoload.text.saving import write
-
 VERSION = 3  # of the recipes; a change of what they make needs a new one
 WORTHWHILE = 300_000  # bytes; smaller files convert as fast as they load
 IRRELEVANT = ("added_tokens", "chat_template", "name_or_path", "model_max_length")
@@ -59,12 +57,13 @@ def converted(
         rust, added = found
         settings.update(added)
         return rust
+    from autoload.commit import output_directory, replace
+
     before = dict(settings)
     rust = build(paths, settings)
     added = {key: value for key, value in settings.items() if key not in before or before[key] is not value}
     try:
-        write(str(notes), json.dumps(added))  # the pipeline last: where it is, its notes are
-        write(str(file), rust.to_str())
+        replace(output_directory(place / "tokenizers"), {notes.name: json.dumps(added), file.name: rust.to_str()})
     except (OSError, TypeError) as e:
         log.debug("conversion not kept in %s: %s", place, e)
     return rust

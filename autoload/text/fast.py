@@ -12,6 +12,7 @@ from autoload.errors import TokenizerError
 from autoload.text import templates
 from autoload.text.base import PreTrainedTokenizerBase
 from autoload.text.encoding import BatchEncoding
+from autoload.text.saving import written
 from autoload.text.specials import as_list, content
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return train(self, text_iterator, vocab_size, length, new_special_tokens, special_tokens_map, trainer)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_exposed": self._exposed}
+        return {**self.__dict__, "_rust": written(self._rust), "_exposed": self._exposed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rust, exposed = state.pop("_rust"), state.pop("_exposed")

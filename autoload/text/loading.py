@@ -21,7 +21,7 @@ NOT_SETTINGS = ("tokenizer_class", "init_inputs", "auto_map", "special_tokens_ma
                 "merges_file", "use_fast")  # fmt: skip
 MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
 LARGE = 100_000  # tokens; Mistral's vocabularies of that size are tekken's
-CHARSMAP = b'"precompiled_charsmap"'
+CHARSMAP, ESCAPED = b"precompiled_charsmap", b"\\u00"  # a key of tokenizer.json, and what could spell it otherwise
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
@@ -47,6 +47,7 @@ def load(cls: type, files: Files, config: dict[str, Any], given: dict[str, Any],
     tokenizer = cls._from_files(files, with_json, settings, given)
     if with_json is not None and tokenizer.vocab_size > LARGE:
         mend_split(tokenizer, files, settings.get("fix_mistral_regex"))
+    files.confirm()
     return tokenizer
 
 
@@ -119,9 +120,10 @@ def read_templates(files: Files, inline: Any) -> Any:
 
 def _template_names(files: Files) -> list[str]:
     """All that a directory has; of a Hub repository the two that exist in practice, without a listing."""
-    folder = os.path.join(files.where, "additional_chat_templates")
-    if files.commit is None and os.path.isdir(folder):
-        return sorted(name.removesuffix(".jinja") for name in os.listdir(folder) if name.endswith(".jinja"))
+    folder = "additional_chat_templates/"
+    if files.commit is None and os.path.isdir(os.path.join(files.where, folder)):
+        inside = [name.removeprefix(folder) for name in files.names() if name.startswith(folder)]
+        return [name.removesuffix(".jinja") for name in inside if name.endswith(".jinja") and "/" not in name]
     return ["tool_use", "rag"] if files.commit is not None else []
 
 
@@ -211,7 +213,7 @@ def read_pipeline(path: str) -> Tokenizer:
     with reading(path, "tokenizer", remedy="Fetch it again."):
         with open(path, "rb") as f:
             data = f.read()
-        if CHARSMAP in data:
+        if CHARSMAP in data or ESCAPED in data:
             from autoload.text.spmodel import check_charsmaps
 
             check_charsmaps(data)
@@ -220,6 +222,7 @@ def read_pipeline(path: str) -> Tokenizer:
         except Exception as e:
             raise _wrong_id(path) or e from e
         overrides.check_template(rust, path)
+        overrides.check_growth(rust, path)
     if not rust.get_vocab_size(with_added_tokens=False):
         raise CorruptFile(f"{path}: model.vocab is empty, expected tokens and their ids.", path=str(path))
     unknown = getattr(rust.model, "unk_token", None)
@@ -406,7 +409,9 @@ def construct(tokenizer: Any, *args: Any, **settings: Any) -> None:
     fill_defaults(cls, settings, verbatim=rust is not None or json_path is not None)
     verbatim = True
     if rust is not None:
-        rust = Tokenizer.from_str(rust.to_str())  # the caller keeps theirs, with its padding and truncation
+        from autoload.text.saving import written
+
+        rust = Tokenizer.from_str(written(rust).to_str())  # the caller keeps theirs, with its padding and truncation
     elif json_path is not None:
         rust = read_pipeline(os.fspath(json_path))
     elif paths:

@@ -11,6 +11,7 @@ from autoload.errors import CorruptFile
 from autoload.text import templates
 
 SPACE = "▁"
+MOST_GROWTH = 50_000
 BERT_FLAGS = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -33,6 +34,36 @@ def check_template(rust: Tokenizer, path: str) -> None:
                         f"{path}: post_processor uses the token id {index}, expected one below {size}, the number of tokens.",
                         path=path,
                     )
+
+
+def check_growth(rust: Tokenizer, path: str) -> None:
+    """Refuse replacements that make a text many times as long: no model has them, and memory ends with them.
+
+    Those of fixed texts are tried, on all the texts that they name; those of patterns count as if everything matched.
+
+    Raises:
+        CorruptFile: they do.
+    """
+    growing = (normalizers.Replace, normalizers.Prepend)
+    chains = {
+        "normalizer": [json.loads(s.__getstate__()) for s in _steps(rust.normalizer) if isinstance(s, growing)],
+        "decoder": _decoders(json.loads(rust.decoder.__getstate__())) if rust.decoder is not None else [],
+    }
+    for name, steps in chains.items():
+        replaced = [(step["pattern"], step["content"]) for step in steps if step.get("type") == "Replace"]
+        sample = "".join({text: None for pattern, content in replaced for text in (pattern.get("String", ""), content)})
+        before, factor = len(sample) + 1, 1
+        size = before + sum(len(step["prepend"]) for step in steps if step.get("type") == "Prepend")
+        for pattern, content in replaced:
+            fixed = pattern.get("String")
+            if fixed:
+                size += sample.count(fixed) * (len(content) - len(fixed))
+                sample = sample.replace(fixed, content) if size < before * MOST_GROWTH else sample
+            else:
+                factor *= max(1, len(content))
+            if size * factor > before * MOST_GROWTH:
+                text = f"{path}: {name} makes a text more than {MOST_GROWTH} times as long, expected a few times."
+                raise CorruptFile(text, path=path)
 
 
 def apply(tokenizer: Any, settings: dict[str, Any], given: dict[str, Any]) -> None:
@@ -172,6 +203,10 @@ def _change(state: dict[str, Any], kind: str, key: str, value: bool | str) -> bo
 
 def _parts(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [state, *state.get("pretokenizers", []), *state.get("processors", [])]
+
+
+def _decoders(state: dict[str, Any]) -> list[dict[str, Any]]:
+    return [inner for part in state.get("decoders", ()) for inner in _decoders(part)] or [state]
 
 
 def frame(tokenizer: Any, settings: dict[str, Any]) -> None:

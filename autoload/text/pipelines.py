@@ -22,10 +22,10 @@ NOUGAT_PUNCTUATION = r"[\(\)\[\]\{\}]|([!\"#\$%\&'\*\+,\-\./:;<=>\?\\\^_`\|\~])\
 
 
 def read_lines(path: Path) -> dict[str, int]:
-    """A vocabulary with one token a line; the line number is the id.
+    """A vocabulary with one token a line; the line number is the id. Of a token that stands twice it is the last.
 
     Raises:
-        CorruptFile: no text, or a token that stands twice.
+        CorruptFile: no text, or no token.
     """
     with reading(path, "vocabulary"):
         lines = path.read_bytes().decode("utf-8").split("\n")
@@ -34,6 +34,14 @@ def read_lines(path: Path) -> dict[str, int]:
         vocab = {line.removesuffix("\r"): index for index, line in enumerate(lines)}
     if not vocab:
         raise CorruptFile(f"{path}: this vocabulary is empty, expected one token a line.", path=str(path))
+    if len(vocab) < len(lines):
+        import logging
+
+        first = next(index for index, line in enumerate(lines) if vocab[line.removesuffix("\r")] != index)
+        logging.getLogger("autoload.text").warning(
+            "%s: %d tokens stand twice; %r of line %d has the id %d of its last line, as other readers have it.",
+            path, len(lines) - len(vocab), lines[first][:60], first + 1, vocab[lines[first].removesuffix("\r")],
+        )  # fmt: skip
     return vocab
 
 

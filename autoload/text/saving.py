@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 
-from autoload.errors import FileError
+from autoload.errors import TokenizerError
 from autoload.text.specials import reject_unknown
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autoload.commit import Content
+
 UPLOAD = ("token", "private", "commit_message", "commit_description", "revision", "create_pr")
+MOST_IDS = 1 << 24
 FLAGS = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 
 
@@ -29,7 +34,7 @@ class Saving:
         push_to_hub: bool = False,
         **hub: Any,
     ) -> tuple[str, ...]:
-        """Write the tokenizer into a directory, which is made where it is missing. Each file is replaced as a whole.
+        """Write the tokenizer into a directory, which is made where it is missing. All its files are replaced as one.
 
         Args:
             save_directory: the directory.
@@ -43,21 +48,24 @@ class Saving:
         Raises:
             FileError: `save_directory` is a file, or cannot be written.
         """
-        folder = os.path.expanduser(save_directory)
-        if os.path.isfile(folder):
-            raise FileError(f"{folder}: this is a file, expected a directory to save into.", path=folder)
-        prefix = f"{filename_prefix}-" if filename_prefix else ""
-        contents = {f"{prefix}tokenizer_config.json": _dump(self._saved_config())}
-        contents[f"{prefix}special_tokens_map.json"] = _dump(saved_names(self))
-        contents.update(_templates(self.chat_template))
-        contents.update({prefix + name: text for name, text in self._saved_vocabulary().items()})
-        try:
-            paths = tuple(write(os.path.join(folder, name), text) for name, text in contents.items())
-        except OSError as e:
-            raise FileError(f"{folder}: cannot save here: {e.strerror or e}.", path=folder) from e
+        from autoload.commit import output_directory, replace
+
+        contents = self.saved_files(f"{filename_prefix}-" if filename_prefix else "")
+        folder = output_directory(save_directory)
+        replace(folder, contents, [] if filename_prefix else outdated(folder))
+        paths = tuple(os.path.join(folder, name) for name in contents)
         if push_to_hub:
-            upload(folder, hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder)), hub)
+            upload(str(folder), hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder)), hub)
         return paths
+
+    def saved_files(self: Any, prefix: str = "") -> dict[str, Content]:
+        """The files that `save_pretrained` writes, by name; `prefix` comes before the names."""
+        contents: dict[str, Content] = {
+            f"{prefix}tokenizer_config.json": _dump(self._saved_config()),
+            f"{prefix}special_tokens_map.json": _dump(saved_names(self)),
+            **_templates(self.chat_template),
+        }
+        return contents | {prefix + name: text for name, text in self._saved_vocabulary().items()}
 
     def push_to_hub(self: Any, repo_id: str, **hub: Any) -> Any:
         """Upload the tokenizer to a repository of the Hub, which is made where it is missing."""
@@ -69,13 +77,17 @@ class Saving:
 
     def save_vocabulary(self: Any, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary alone."""
+        from autoload.commit import output_directory, replace
+
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        contents = self._saved_vocabulary()
-        return tuple(write(os.path.join(save_directory, prefix + name), text) for name, text in contents.items())
+        contents = {prefix + name: text for name, text in self._saved_vocabulary().items()}
+        folder = output_directory(save_directory)
+        replace(folder, contents)
+        return tuple(os.path.join(folder, name) for name in contents)
 
     def _saved_vocabulary(self: Any) -> dict[str, str | bytes]:
         """File name -> content of the vocabulary."""
-        return {"tokenizer.json": self._rust.to_str(pretty=True), **self._kept}
+        return {"tokenizer.json": written(self._rust).to_str(pretty=True), **self._kept}
 
     def _saved_config(self: Any) -> dict[str, Any]:
         """What tokenizer_config.json gets."""
@@ -116,38 +128,24 @@ def _flags(token: Any) -> Any:
     return {flag: getattr(token, flag) for flag in FLAGS if flag != "special"}
 
 
-def write(path: str, content: str | bytes) -> str:
-    """Replace a file as a whole, its directory made where it is missing: a crash leaves the old one or the new one."""
-    import tempfile
+def written(rust: Tokenizer) -> Tokenizer:
+    """The pipeline, fit to be written: that takes memory for every number up to the largest id.
 
-    folder, name = os.path.split(path)
-    os.makedirs(folder or ".", exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, unfinished = tempfile.mkstemp(dir=folder or ".", prefix=f".{name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(unfinished, 0o666 & ~_umask())
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)
-        raise
-    return path
+    Raises:
+        TokenizerError: an id is out of all proportion.
+    """
+    vocab = rust.get_vocab(with_added_tokens=False)
+    largest = max(vocab, key=vocab.__getitem__, default=None)
+    if largest is not None and vocab[largest] >= MOST_IDS:
+        text = f"model.vocab[{largest!r}] is {vocab[largest]}, expected an id below {MOST_IDS} in what is to be copied or saved."
+        raise TokenizerError(f"{text} Correct the vocabulary.", field="model.vocab")
+    return rust
 
 
-def _umask() -> int:
-    """The umask, read without setting it, which other threads would see."""
-    try:
-        with open("/proc/self/status") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except OSError:
-        pass
-    return 0o022
+def outdated(folder: Path) -> list[str]:
+    """Files of an earlier save that a tokenizer without them must not find there."""
+    extra = [f"additional_chat_templates/{path.name}" for path in folder.glob("additional_chat_templates/*.jinja")]
+    return ["tokenizer.json", "added_tokens.json", "chat_template.jinja", *extra]
 
 
 def _dump(value: Any) -> str:

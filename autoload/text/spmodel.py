@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoload.errors import CorruptFile, reading
 
@@ -110,15 +114,25 @@ def check_charsmap(data: bytes) -> None:
 
 
 def check_charsmaps(pipeline: bytes) -> None:
-    """The same for the tables that a tokenizer.json holds.
+    """The same for the tables that a tokenizer.json holds, however their keys are spelled and as often as they come.
 
     Raises:
-        ValueError: one claims to be longer than it is.
+        ValueError: one claims to be longer than it is, or is no table; or the file is no JSON.
     """
-    import base64
-    import re
+    tables = re.findall(rb'"precompiled_charsmap"\s*:\s*(?:"([A-Za-z0-9+/=]*)"|null)', pipeline)
+    spelled = re.search(rb"\\u00(?:[67]|5[fF])", pipeline) is not None  # a letter or "_" that need not be escaped
+    if spelled or len(tables) != pipeline.count(b"precompiled_charsmap"):
+        found: list[Any] = []
 
-    for table in re.findall(rb'"precompiled_charsmap"\s*:\s*"([^"]*)"', pipeline):
+        def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            found.extend(value for key, value in pairs if key == "precompiled_charsmap" and value is not None)
+            return dict(pairs)
+
+        json.loads(pipeline, object_pairs_hook=collect)
+        if not all(isinstance(value, str) for value in found):
+            raise ValueError("precompiled_charsmap is no text")
+        tables = found
+    for table in tables:
         check_charsmap(base64.b64decode(table))
 
 

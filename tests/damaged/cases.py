@@ -235,6 +235,14 @@ def overlapping(content: dict[str, Any]) -> None:
     other["data_offsets"] = [content[NAME]["data_offsets"][0], content[NAME]["data_offsets"][0] + 64]
 
 
+def twice(data: bytes, other: dict[str, Any]) -> bytes:
+    """The header names a tensor twice, the second time with something else."""
+    (length,) = struct.unpack("<Q", data[:8])
+    content = json.loads(data[8 : 8 + length])
+    text = json.dumps(content)[:-1] + f', "{NAME}": {json.dumps(content[NAME] | other)}' + "}"
+    return raw_header(text.encode(), data[8 + length :])
+
+
 FILE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda d: b"",
     "three-bytes": lambda d: d[:3],
@@ -259,6 +267,8 @@ FILE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "html": lambda d: HTML,
     "pickle": lambda d: b"PK\x03\x04" + b"\0" * 200,
     "zeros": lambda d: b"\0" * len(d),
+    "name-twice": lambda d: twice(d, {"dtype": "I32"}),
+    "name-twice-same": lambda d: twice(d, {}),
     "gzip": lambda d: b"\x1f\x8b\x08" + d,
 }
 HEADER_DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -536,6 +546,30 @@ def pickle_cases() -> Iterable[Case]:
 # -- tokenizers
 
 
+def _nested(kind: str, key: str, depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"type": kind, key: []}
+    for _ in range(depth):
+        value = {"type": kind, key: [value]}
+    return value
+
+
+def tables() -> dict[str, str]:
+    """Normalizers whose table of characters claims four gigabytes, in all ways that JSON can spell that."""
+    lie, none = "8P///w==", "AAAAAA=="
+    spelled = {
+        "key-escaped": (f'"precompiled_chars\\u006dap": "{lie}"'),
+        "key-escaped-whole": "".join(f"\\u{ord(c):04X}" for c in "precompiled_charsmap").join('""') + f': "{lie}"',
+        "value-escaped": '"precompiled_charsmap": "\\u0038P\\/\\/\\/w=="',
+        "first-of-two": f'"precompiled_charsmap": "{lie}", "precompiled_charsmap": "{none}"',
+        "second-of-two": f'"precompiled_charsmap": "{none}", "precompiled_charsmap": "{lie}"',
+        "one-of-two-escaped": f'"precompiled_charsmap": "{none}", "precompiled_\\u0063harsmap": "{lie}"',
+        "spaces": f'"precompiled_charsmap"\n\t : \r "{lie}"',
+        "numbers": '"precompiled_charsmap": [240, 255, 255, 255]',
+        "number": '"precompiled_charsmap": 7',
+    }
+    return {kind: '{"type": "Precompiled", ' + text + "}" for kind, text in spelled.items()}
+
+
 def tokenizer_cases() -> Iterable[Case]:
     config, whole = "tokenizer_config.json", "tokenizer.json"
 
@@ -586,6 +620,40 @@ def tokenizer_cases() -> Iterable[Case]:
         "pre-tokenizer-regex": lambda t: t.update(
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "["}, "behavior": "Isolated", "invert": False}
         ),
+        "template-many": lambda t: t["post_processor"].update(single=[{"Sequence": {"id": "C", "type_id": 0}}]),
+        "replacements-that-explode": lambda t: t.update(
+            normalizer={
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 200}] * 4,
+            }
+        ),
+        "replacements-that-double": lambda t: t.update(
+            normalizer={
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"String": "e"}, "content": "ee"}] * 60,
+            }
+        ),
+        "patterns-that-explode": lambda t: t.update(
+            normalizer={
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"Regex": "[a-z]"}, "content": "e" * 40}] * 8,
+            }
+        ),
+        "decoder-that-explodes": lambda t: t.update(
+            decoder={
+                "type": "Sequence",
+                "decoders": [{"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 200}] * 4,
+            }
+        ),
+        "nested-normalizers": lambda t: t.update(normalizer=_nested("Sequence", "normalizers", 200)),
+        "endless-pattern": lambda t: t.update(
+            pre_tokenizer={
+                "type": "Split",
+                "pattern": {"Regex": "(?<n>\\g<n>)"},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+        ),
         "normalizer-table": lambda t: t.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AADYwQ=="}),
         "decoder-type": lambda t: t.update(decoder=7),
         "added-id": lambda t: t["added_tokens"][0].update(id="one"),
@@ -597,6 +665,11 @@ def tokenizer_cases() -> Iterable[Case]:
     }
     for kind, how in pipelines.items():
         yield case(f"json-{kind}", "bert", edit(whole, how), whole)
+    for kind, text in tables().items():
+        damage = change(
+            whole, lambda data, text=text: data.replace(b'"normalizer":', f'"normalizer": {text}, "x":'.encode(), 1)
+        )
+        yield case(f"json-table-{kind}", "bert", damage, whole)
     merges = {
         "merge-of-three": lambda t: t["model"].update(merges=[["a", "b", "c"]]),
         "merge-unknown": lambda t: t["model"].update(merges=[["qq", "zz"]]),
@@ -648,6 +721,7 @@ def tokenizer_cases() -> Iterable[Case]:
     yield case("added-negative", "vocab", put("added_tokens.json", '{"a": -1}'), "added_tokens.json")
     yield case("added-far", "vocab", put("added_tokens.json", '{"zz": 5000}'), "zz")
     yield case("unknown-settings", "bert", fields(config, colour="blue", nested={"a": [1]}))
+    yield case("vocab.txt-token-twice", "vocab", change("vocab.txt", lambda d: d + b"[UNK]\n"))  # that of its last line
     yield case("spaces-in-vocab", "vocab", change("vocab.txt", lambda d: d.replace(b"\n", b"\r\n")))
 
 
@@ -716,6 +790,104 @@ def generation_cases() -> Iterable[Case]:
         damage = fields("generation_config.json", **{name: value})
         yield Case(f"generation-{number}-{name}", "llama", damage, (name, "generation_config.json"), "GenerationError")
     yield Case("generation-missing", "llama", remove("generation_config.json"))
+
+
+# -- sound
+
+
+def audio_cases() -> Iterable[Case]:
+    name = "preprocessor_config.json"
+
+    def case(kind: str, damage: Damage, *says: str) -> Case:
+        return Case(f"audio-{kind}", "whisper", damage, says, load="audio")
+
+    whole = ("feature_size", "sampling_rate", "hop_length", "n_fft", "chunk_length")
+    for key in whole:
+        for number, value in enumerate((0, -1, 10**12, 1.5, "8", None, [8])):
+            yield case(f"{key}-{number}", fields(name, **{key: value}), key, name)
+    for key, values in {
+        "padding_value": ("x", None, float("inf")),
+        "dither": ("x", [1]),
+        "return_attention_mask": ("no", 3),
+        "padding_side": ("up", 3),
+        "feature_extractor_type": ("NoSuchExtractor", 5),
+    }.items():
+        for number, value in enumerate(values):
+            if key != "feature_extractor_type" or isinstance(value, str):
+                yield case(f"{key}-{number}", fields(name, **{key: value}), key)
+    yield case("many-filters-of-many-bins", fields(name, n_fft=2**20, feature_size=2**20), "n_fft", name)
+    yield case("a-day", fields(name, sampling_rate=48_000, chunk_length=86_400), "sampling_rate", name)
+    yield case("none", remove(name), name)
+    for kind, data in JSON_DAMAGE.items():
+        yield case(f"json-{kind}", put(name, data), name)
+    processor = "processor_config.json"
+    yield case("processor-cut", put(processor, b"{"), processor)
+    nested = {"feature_extractor": {"feature_extractor_type": "WhisperFeatureExtractor", "hop_length": -3}}
+    yield case("processor-nested", put(processor, json.dumps(nested)), "hop_length")
+    yield case("tables-of-older-files", fields(name, mel_filters=[[0.0]]))
+
+
+def speech_cases() -> Iterable[Case]:
+    name = "generation_config.json"
+    values: list[tuple[str, Any]] = [
+        *(("alignment_heads", v) for v in ([[9, 0]], [[0, 9]], [[-1, 0]], [[0]], [0], "all", [["0", "1"]], {"0": 1})),
+        *(("lang_to_id", v) for v in ({"<|en|>": "42"}, {"<|en|>": -1}, {"<|en|>": 6000}, ["en"], "en", 3)),
+        *(("task_to_id", v) for v in ({"transcribe": 10**12}, {"transcribe": None}, [43])),
+        *(("no_timestamps_token_id", v) for v in (-1, "46", 10**9, [46], 1.5)),
+        *(("prev_sot_token_id", v) for v in (-1, 10**9, "x")),
+        *(("forced_decoder_ids", v) for v in ([[1]], [1], "x", [[1, "a"]], [["1", 4]])),
+        *(("return_timestamps", v) for v in ("yes", 3)),
+        *(("max_initial_timestamp_index", v) for v in (-1, "x")),
+        ("is_multilingual", "yes"),
+    ]
+    for number, (key, value) in enumerate(values):
+        damage = fields(name, **{key: value})
+        yield Case(f"speech-{number}-{key}", "whisper", damage, (key, name), "GenerationError", load="speech")
+
+
+# -- sentence embeddings
+
+
+def sentence_cases() -> Iterable[Case]:
+    modules, pooling, dense = "modules.json", "1_Pooling/config.json", "2_Dense/config.json"
+
+    def case(kind: str, damage: Damage, *says: str) -> Case:
+        return Case(f"sentence-{kind}", "sentence", damage, says, load="sentence")
+
+    def module(at: int, **values: Any) -> Damage:
+        return edit(modules, lambda content: content[at].update(values))
+
+    for number, path in enumerate(("../1_Pooling", "/etc", "a/../../b", 5, None, ["1_Pooling"], "a\0b")):
+        yield case(f"path-{number}", module(1, path=path), modules)
+    for number, index in enumerate(("0", None, 1.5, [1])):
+        yield case(f"index-{number}", module(1, idx=index), "idx", modules)
+    for number, kind in enumerate(("os.System", 5, None, "sentence_transformers.models.LSTM")):
+        yield case(f"type-{number}", module(1, type=kind), "type", modules)
+    yield case("modules-object", put(modules, "{}"), modules)
+    yield case("modules-numbers", put(modules, "[1, 2]"), modules)
+    for number, value in enumerate(("median", ["mean", 3], 5, [], {"a": 1}, True)):
+        yield case(f"pooling-{number}", fields(pooling, pooling_mode=value), "pooling_mode", pooling)
+    yield case("prompt-included", fields(pooling, include_prompt="no"), "include_prompt", pooling)
+    for key in ("in_features", "out_features"):
+        for number, value in enumerate((0, -1, "16", 1.5, None, True)):
+            yield case(f"{key}-{number}", fields(dense, **{key: value}), key, dense)
+        for value in (10**12, 2**31, 17):
+            yield case(f"{key}-{value}", fields(dense, **{key: value}), "2_Dense/model.safetensors")
+    yield case("bias-text", fields(dense, bias="yes"), "bias", dense)
+    yield case("bias-none", fields(dense, bias=False), "2_Dense/model.safetensors")
+    for number, value in enumerate(("os.system", 5, None, ["Tanh"])):
+        yield case(f"activation-{number}", fields(dense, activation_function=value), "activation_function", dense)
+    yield case("dense-cut", change("2_Dense/model.safetensors", lambda d: d[:-1]), "2_Dense/model.safetensors")
+    yield case("dense-gone", remove("2_Dense/model.safetensors"), "2_Dense/pytorch_model.bin")
+    for number, value in enumerate((0, -1, "16", 1.5, [16], 10**12)):
+        yield case(f"length-{number}", fields("sentence_bert_config.json", max_seq_length=value), "max_seq_length")
+    general = "config_sentence_transformers.json"
+    for number, value in enumerate(("the", ["a"], {"query": 5})):
+        yield case(f"prompts-{number}", fields(general, prompts=value), "prompts", general)
+    yield case("prompt-name", fields(general, default_prompt_name=5), "default_prompt_name", general)
+    for name in (pooling, dense, "sentence_bert_config.json", general):
+        for kind in ("cut", "list", "number", "html"):
+            yield case(f"{name.replace('/', '-')}-{kind}", put(name, JSON_DAMAGE[kind]), name)
 
 
 # -- paths and permissions
@@ -858,12 +1030,15 @@ def argument_cases() -> Iterable[Case]:
 
 
 def healthy_cases() -> Iterable[Case]:
-    for base in ("bert", "vocab", "pickle", "llama", "sharded", "gpt2", "spm", "tekken"):
+    for base in ("bert", "vocab", "pickle", "llama", "sharded", "gpt2", "spm", "tekken", "sentence"):
         yield Case(f"healthy-{base}", base, nothing)
         yield Case(f"healthy-{base}-tokenizer", base, nothing, load="tokenizer")
     yield Case("healthy-bert-chat", "bert", nothing, load="chat")
     yield Case("healthy-llama-chat", "llama", nothing, load="chat")
     yield Case("healthy-config", "bert", nothing, load="config")
+    yield Case("healthy-sentence-vector", "sentence", nothing, load="sentence")
+    yield Case("healthy-whisper-audio", "whisper", nothing, load="audio")
+    yield Case("healthy-whisper-speech", "whisper", nothing, load="speech")
 
 
 CATEGORIES: dict[str, Callable[[], Iterable[Case]]] = {
@@ -876,6 +1051,9 @@ CATEGORIES: dict[str, Callable[[], Iterable[Case]]] = {
     "tokenizer": tokenizer_cases,
     "chat": chat_cases,
     "generation": generation_cases,
+    "audio": audio_cases,
+    "speech": speech_cases,
+    "sentence": sentence_cases,
     "path": path_cases,
     "code": code_cases,
     "argument": argument_cases,

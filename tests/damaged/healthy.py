@@ -28,6 +28,7 @@ IDS = {
     "spm": [4, 5, 6, 2],
     "tekken": [1, 1257, 1032, 1259, 1032, 1262],
     "pickle": [2, 5, 6, 7, 3],
+    "sentence": [2, 5, 6, 7, 3],
 }
 
 
@@ -42,6 +43,8 @@ def make(folder: Path) -> dict[str, Path]:
         "gpt2": _gpt2,
         "spm": _spm,
         "tekken": _tekken,
+        "sentence": _sentence,
+        "whisper": _whisper,
     }
     for name, maker in makers.items():
         maker(folder / name)
@@ -137,6 +140,44 @@ def _tekken(folder: Path) -> None:
     config = {"pattern": r"[a-z]+|\s+|[^a-z\s]+", "num_vocab_tokens": len(vocab), "default_vocab_size": len(vocab) + 1000,
               "default_num_special_tokens": 1000, "version": "v3"}  # fmt: skip
     write_json(folder / "tekken.json", {"config": config, "vocab": vocab})
+
+
+def _sentence(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    _vocab(folder)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Normalize": "Normalize"}
+    modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+               for i, (path, kind) in enumerate(kinds.items())]  # fmt: skip
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 16})
+    write_json(
+        folder / "config_sentence_transformers.json", {"prompts": {"query": "the "}, "default_prompt_name": None}
+    )
+    for name in ("1_Pooling", "2_Dense"):
+        (folder / name).mkdir()
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True})
+    activation = {"activation_function": "torch.nn.modules.activation.Tanh"}
+    write_json(folder / "2_Dense/config.json", {"in_features": 16, "out_features": 4, "bias": True, **activation})
+    dense = {"linear.weight": torch.arange(64.0).view(4, 16) / 64, "linear.bias": torch.zeros(4)}
+    save_file(dense, folder / "2_Dense/model.safetensors")
+
+
+WHISPER = dict(vocab_size=60, num_mel_bins=8, d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+               decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=10,
+               max_target_positions=24, pad_token_id=40, bos_token_id=40, eos_token_id=40, decoder_start_token_id=41)  # fmt: skip
+SPEECH = dict(decoder_start_token_id=41, eos_token_id=40, pad_token_id=40, bos_token_id=40, lang_to_id={"<|en|>": 42}, task_to_id={"transcribe": 43, "translate": 44}, is_multilingual=True,
+              no_timestamps_token_id=46, prev_sot_token_id=45, alignment_heads=[[0, 1], [1, 0]], max_length=12,
+              forced_decoder_ids=[[1, None], [2, 43]], return_timestamps=False, max_initial_timestamp_index=4)  # fmt: skip
+HEARING = dict(feature_extractor_type="WhisperFeatureExtractor", feature_size=8, sampling_rate=200, hop_length=2,
+               chunk_length=1, n_fft=8, padding_value=0.0, return_attention_mask=False, dither=0.0)  # fmt: skip
+
+
+def _whisper(folder: Path) -> None:
+    saved(folder, "whisper", "SpeechSeq2Seq", **WHISPER)
+    write_json(folder / "generation_config.json", SPEECH)
+    write_json(folder / "preprocessor_config.json", HEARING)
 
 
 def sentencepiece(pieces: Iterable[tuple[str, float, int]]) -> bytes:

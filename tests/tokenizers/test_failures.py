@@ -213,3 +213,34 @@ def _umask() -> int:
     value = os.umask(0)
     os.umask(value)
     return value
+
+
+@pytest.mark.parametrize("index", [1 << 24, 1 << 31, (1 << 32) - 1])
+def test_an_id_out_of_proportion_loads_and_is_not_written(tmp_path: Path, index: int) -> None:
+    """Writing takes memory for every number up to it, and ended the process."""
+    import copy
+    import pickle
+
+    model = {"type": "WordLevel", "vocab": {"<unk>": 0, "dog": index}, "unk_token": "<unk>"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer("dog")["input_ids"] == [index]
+    for write in (
+        lambda: tokenizer.save_pretrained(tmp_path / "new"),
+        lambda: pickle.dumps(tokenizer),
+        lambda: copy.deepcopy(tokenizer),
+    ):
+        with pytest.raises(TokenizerError, match=rf"model.vocab\['dog'\] is {index}, expected an id below"):
+            write()
+    assert not (tmp_path / "new" / "tokenizer.json").exists()
+
+
+def test_of_a_line_that_stands_twice_the_last_counts_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndog\nthe\ndog\n")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer("the dog")["input_ids"] == [2, 6, 7, 3]
+    assert "vocab.txt: 1 tokens stand twice; 'dog' of line 6 has the id 7" in caplog.text
