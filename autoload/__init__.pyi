@@ -248,6 +248,8 @@ class _Auto(Generic[_M]):
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> _M: ...
     @overload
@@ -288,6 +290,8 @@ class _Auto(Generic[_M]):
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> tuple[_M, dict[str, Any]]: ...
     @classmethod
@@ -344,6 +348,8 @@ class _Loads:
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> Self: ...
     @overload
@@ -384,6 +390,8 @@ class _Loads:
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from autoload.adapters import AdapterMixin
 from autoload.bridge import stands_for
 from autoload.config import PreTrainedConfig
 from autoload.errors import ArgumentError
@@ -44,7 +45,7 @@ class Variant:
 
 
 @stands_for("transformers.modeling_utils")
-class PreTrainedModel(GenerationMixin, nn.Module):
+class PreTrainedModel(GenerationMixin, AdapterMixin, nn.Module):
     """Base of all models: a configuration, and the powers that do not depend on the architecture.
 
     Args:
@@ -127,6 +128,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         safe_serialization: bool = True,
         variant: str | None = None,
         token: str | bool | None = None,
+        save_peft_format: bool = True,
         save_original_format: bool = True,
         **hub: Any,
     ) -> None:
@@ -142,6 +144,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             max_shard_size=max_shard_size,
             variant=variant,
             token=token,
+            save_peft_format=save_peft_format,
             save_original_format=save_original_format,
             **hub,
         )
@@ -291,6 +294,8 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             if isinstance(module, PreTrainedModel):
                 module.gradient_checkpointing = True
                 module._checkpoint = partial(checkpoint, **keywords)
+        if keywords["use_reentrant"] and self.main_input_name == "input_ids":  # it asks the inputs, not the parameters
+            self.enable_input_require_grads()
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **unused: Any

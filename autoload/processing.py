@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.extractor import open_for, save
+from autoload.bridge import Anchor, stands_for
 from autoload.errors import ArgumentError, AudioError, CorruptFile, RemoteCodeRefused, unknown_argument
 from autoload.hub import Files
 
@@ -19,7 +20,8 @@ TEXT_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "vocab.tx
               "sentencepiece.bpe.model")  # fmt: skip
 
 
-class ProcessorMixin:
+@stands_for("transformers.processing_utils")
+class ProcessorMixin(Anchor):
     """Hands sounds to a feature extractor and texts to a tokenizer.
 
     Args:

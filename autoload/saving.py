@@ -74,10 +74,11 @@ def save_model(
     max_shard_size: int | str = "50GB",
     variant: str | None = None,
     token: str | bool | None = None,
+    save_peft_format: bool = True,
     save_original_format: bool = True,
     **hub: Any,
 ) -> None:
-    """Write config.json, generation_config.json and the weights.
+    """Write config.json, generation_config.json and the weights; of a model with an adapter, the adapter alone.
 
     Every file is first written beside its place. Then a journal says which those are: from that moment on the directory
     loads as the new model, before as the old one. Then all are renamed, and what an earlier save left is removed.
@@ -91,11 +92,13 @@ def save_model(
         max_shard_size: bytes, or a text such as "5GB".
         variant: `model.<variant>.safetensors`.
         token: for the upload.
+        save_peft_format: of an adapter, give names the prefix that they have in a `PeftModel`.
         save_original_format: write the Hub's parameter names; False keeps ours.
     """
     from autoload.keys import unmatch
 
-    if model.is_quantized and state_dict is None:
+    adapted = model._hf_peft_config_loaded
+    if model.is_quantized and state_dict is None and not adapted:
         raise WeightsError("save_pretrained: quantized weights are not saved. Save the model that they were made of.")
     spread = getattr(model, "_device_mesh", None) is not None or any(
         hasattr(p, "placements") for p in model.parameters()
@@ -109,14 +112,20 @@ def save_model(
     if is_main_process:
         model.config.architectures = [type(model).__name__]
         model.config.dtype = str(model.dtype)
-        state = _without_ties(model, dict(state_dict) if state_dict is not None else model.state_dict())
-        if save_original_format:
-            state = unmatch(state, model.variant.keys)
-        texts = {"config.json": model.config.to_json_string()}
+        if adapted:
+            from autoload.adapters import written
+
+            texts, state = written(model, state_dict, save_peft_format)
+        else:
+            state = _without_ties(model, dict(state_dict) if state_dict is not None else model.state_dict())
+            if save_original_format:
+                state = unmatch(state, model.variant.keys)
+            texts = {"config.json": model.config.to_json_string()}
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
         _clear_away(folder)
-        _replace_all(folder, texts, state, _size(max_shard_size), variant)
+        stem = "adapter_model" if adapted else "model"
+        _replace_all(folder, texts, state, _size(max_shard_size), f".{variant}" if variant else "", stem)
     if spread:
         sharding.wait()
         push_to_hub = push_to_hub and is_main_process
@@ -124,17 +133,18 @@ def save_model(
         upload(folder, token=token, **hub)
 
 
-def _replace_all(folder: Path, texts: dict[str, str], state: dict[str, Any], limit: int, variant: str | None) -> None:
+def _replace_all(
+    folder: Path, texts: dict[str, str], state: dict[str, Any], limit: int, dot: str, stem: str = "model"
+) -> None:
     from safetensors.torch import save_file
 
     shards = _shards(state, limit)
-    dot = f".{variant}" if variant else ""
-    index_name, staged = f"model.safetensors.index{dot}.json", []
+    index_name, staged = f"{stem}.safetensors.index{dot}.json", []
     if len(shards) == 1:
-        names = [f"model{dot}.safetensors"]
+        names = [f"{stem}{dot}.safetensors"]
     else:  # names of their own, so that the shards of an earlier save stay whole until the index is replaced
         save, n = secrets.token_hex(4), len(shards)
-        names = [f"model{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
+        names = [f"{stem}{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
         total = sum(t.nbytes for t in state.values())
         metadata = {"total_parameters": sum(t.numel() for t in state.values()), "total_size": total}
         weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
@@ -151,7 +161,7 @@ def _replace_all(folder: Path, texts: dict[str, str], state: dict[str, Any], lim
             path = folder / index_name
             staged.append((stage(path, lambda to: to.write_text(index, encoding="utf-8")), path))
         moves = {path.name: temporary.name for temporary, path in staged}
-        removed = [name for name in _older_weights(folder, dot) if name not in moves]
+        removed = [name for name in _older_weights(folder, dot, stem) if name not in moves]
         content = json.dumps({"moves": moves, "removed": removed}, indent=1)
         journal = stage(folder / JOURNAL, lambda to: to.write_text(content, encoding="utf-8"))
         staged.append((journal, folder / JOURNAL))
@@ -210,13 +220,11 @@ def _host() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def _older_weights(folder: Path, dot: str) -> list[str]:
+def _older_weights(folder: Path, dot: str, stem: str) -> list[str]:
     """Weights files of the same variant: what an earlier save wrote."""
     tag = re.escape(dot)
     shard = r"(-[0-9a-f]{8})?-\d{5}-of-\d{5}"
-    pattern = re.compile(
-        rf"model{tag}\.safetensors|model({tag}{shard}|{shard}{tag})\.safetensors|model\.safetensors\.index{tag}\.json"
-    )
+    pattern = re.compile(rf"{stem}({tag}|{tag}{shard}|{shard}{tag})\.safetensors|{stem}\.safetensors\.index{tag}\.json")
     return [path.name for path in folder.iterdir() if pattern.fullmatch(path.name)]
 
 

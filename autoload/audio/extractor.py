@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.sound import waveforms
+from autoload.bridge import Anchor, stands_for
 from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, FileError, unknown_argument
 from autoload.hub import Files, open_files
 
@@ -31,7 +32,8 @@ FOREIGN = frozenset(
 )  # fmt: skip
 
 
-class SequenceFeatureExtractor:
+@stands_for("transformers.feature_extraction_sequence_utils")
+class SequenceFeatureExtractor(Anchor):
     """Makes a model's inputs from sounds; its attributes are the settings that files hold."""
 
     model_input_names: ClassVar[list[str]] = ["input_values", "attention_mask"]
