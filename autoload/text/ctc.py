@@ -90,7 +90,7 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         spans: list[tuple[str, int, int]] = []
         start = 0
         runs = [(token, len(list(run))) for token, run in groupby(tokens)] if group_tokens else [(t, 1) for t in tokens]
-        space = self.init_kwargs.get("replace_word_delimiter_char", " ")
+        space = self.replace_word_delimiter_char
         delimiter = self._named.get("word_delimiter_token")
         for token, length in runs:
             if token != self.pad_token:
@@ -105,6 +105,16 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
             "char_offsets": chars if output_char_offsets else None,
             "word_offsets": _words(spans, space) if output_word_offsets else None,
         }
+
+    @property
+    def replace_word_delimiter_char(self) -> str:
+        """What stands between words in a text."""
+        return self.init_kwargs.get("replace_word_delimiter_char", " ")
+
+    @staticmethod
+    def _get_word_offsets(offsets: list[dict[str, Any]], word_delimiter_char: str = " ") -> list[dict[str, Any]]:
+        """Words of `char_offsets`, for pipelines, which know this name."""
+        return _words([(at["char"], at["start_offset"], at["end_offset"]) for at in offsets], word_delimiter_char)
 
     def _decode(
         self,
