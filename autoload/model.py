@@ -16,13 +16,13 @@ from torch import Tensor
 from autoload.adapters import AdapterMixin
 from autoload.bridge import stands_for
 from autoload.config import PreTrainedConfig
-from autoload.errors import ArgumentError
+from autoload.errors import ArgumentError, unknown_argument
 from autoload.generation.generate import GenerationMixin
 from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
 from autoload.losses import causal_lm_loss, named_loss
-from autoload.signatures import spelled_out
+from autoload.signatures import SHARED, keywords_of, spelled_out
 
 if TYPE_CHECKING:
     from autoload.loading import LoadingReport
@@ -67,6 +67,8 @@ class PreTrainedModel(GenerationMixin, AdapterMixin, nn.Module):
     keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     apart: frozenset[str] = frozenset()  # parameters that could be tied, but had values of their own in the file
+    reads: ClassVar[tuple[str, ...] | None] = ()  # keywords that code looks up in the **kwargs of `forward`; None: any
+    accepts: ClassVar[frozenset[str] | None] = None  # all keywords of `forward`, where it would pass over others
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
@@ -82,6 +84,9 @@ class PreTrainedModel(GenerationMixin, AdapterMixin, nn.Module):
         cls.loss_type = named_loss(cls.__name__)
         if "variant" in vars(cls):  # a class of one model type
             cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
+            cls.accepts = keywords_of(cls)
+        elif "forward" in vars(cls):  # a user's, who knows what it takes
+            cls.accepts = None
 
     def __init__(self, config: Any):
         super().__init__()
@@ -255,6 +260,15 @@ class PreTrainedModel(GenerationMixin, AdapterMixin, nn.Module):
         """For heads that hold the vocabulary's size in other parameters too."""
 
     # -- running
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Run `forward`, as every module does; a keyword that neither it nor any other model knows is an error."""
+        if self.accepts is not None:
+            for name, value in keywords.items():
+                known = name in self.accepts or name in SHARED or value is None
+                if not known and "forward" not in self.__dict__:  # which another program puts there
+                    raise unknown_argument(f"{type(self).__name__}.forward", name, self.accepts)
+        return super().__call__(*arguments, **keywords)
 
     def run(self, layer: Callable[[Any, Context], Any], x: Any, context: Context) -> Any:
         """One layer; in training with gradient checkpointing its inside is computed again in the backward pass."""

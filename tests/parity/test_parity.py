@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ def test_outputs(case: Case, task: str, loaded: Any) -> None:
     """Outputs, hidden states, attention weights and loss, without padding."""
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
-    inputs |= labels_for(task, inputs, theirs.config.num_labels)
+    wanted = inspect.signature(theirs.forward).parameters
+    labels = labels_for(task, inputs, theirs.config.num_labels)
+    inputs |= {name: x for name, x in labels.items() if name in wanted or name in (ours.accepts or labels)}
     with torch.no_grad():
         expected = theirs(**inputs, output_hidden_states=True)
         found = ours(**inputs, output_hidden_states=True)
@@ -214,7 +217,9 @@ def test_gradients(case: Case, task: str, loaded: Any) -> None:
     skip(case, "gradients")
     ours, theirs = loaded(case, task)
     inputs = inputs_for(case, task)
-    inputs |= labels_for(task, inputs, theirs.config.num_labels)
+    wanted = inspect.signature(theirs.forward).parameters
+    labels = labels_for(task, inputs, theirs.config.num_labels)
+    inputs |= {name: x for name, x in labels.items() if name in wanted or name in (ours.accepts or labels)}
     expected = _gradients(theirs, inputs)
     for kernel in ("sdpa", "eager"):
         ours.set_attn_implementation(kernel)
