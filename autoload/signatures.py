@@ -26,7 +26,7 @@ def keywords_of(cls: Any) -> frozenset[str] | None:
     if cls.reads is None or not any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     named = (p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return frozenset((*named, *cls.reads, *getattr(cls.base_class, "reads", ())))
+    return frozenset((*named, *cls.reads, *getattr(cls.base_class, "reads", ()))) - {"self", "kwargs"}
 
 
 def spelled_out(cls: Any, further: Iterable[str] = ()) -> Any:
@@ -47,7 +47,8 @@ def spelled_out(cls: Any, further: Iterable[str] = ()) -> Any:
     if not any(p.kind is p.VAR_KEYWORD for p in names.values()):
         return cls.forward
     base = cls.base_class
-    for name in (*(inspect.signature(base.forward).parameters if base is not None else ()), *further):
+    inputs = inspect.signature(base.forward).parameters.values() if base is not None else ()
+    for name in (*(p.name for p in inputs if p.kind is not p.VAR_KEYWORD), *further):
         names.setdefault(name, Parameter(name, Parameter.KEYWORD_ONLY, default=None))
     listed = sorted((p for p in names.values() if p.kind is not p.VAR_POSITIONAL), key=lambda p: p.kind)
     spelled = _copy(cls.forward)
