@@ -60,8 +60,8 @@ LATER: dict[str, str] = {
     "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
     "text": "auto repository registry config configs notebook torch",  # torch for return_tensors="pt"
-    "audio": "text torch",  # the writing of files; torch for return_tensors="pt"
-    "processing": "audio text",
+    "audio": "text notebook torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio text notebook",
     "generation": "auto hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from autoload.audio.sound import waveforms
 from autoload.bridge import Anchor, stands_for
 from autoload.errors import ArgumentError, AudioError, ConfigError, CorruptFile, FileError, unknown_argument
 from autoload.hub import Files, open_files
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[Any]
 FILE = "preprocessor_config.json"
@@ -56,7 +59,7 @@ class SequenceFeatureExtractor(Anchor):
     # -- reading and saving
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Self:
         """The extractor of a directory or Hub repository; takes the keywords of `AutoFeatureExtractor`."""
         files = open_for(pretrained_model_name_or_path, settings)
         return cls.from_dict(read_settings(files), **settings)
@@ -102,6 +105,14 @@ class SequenceFeatureExtractor(Anchor):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        names = ("sampling_rate", "feature_size", "num_mel_bins", "chunk_length", "padding_side")
+        facts = {name: getattr(self, name, None) for name in names}
+        facts["inputs"] = ", ".join(self.model_input_names)
+        return card(type(self).__name__, facts, self.to_json_string())
 
     # -- calls
 
