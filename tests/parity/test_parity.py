@@ -70,7 +70,7 @@ def test_every_type_has_a_case(model_type: str) -> None:
 def test_deviations_are_listed() -> None:
     assert deviations.TABLE.read_text(encoding="utf-8") == deviations.table(), "run python -m tests.tools"
     for *_, name in deviations.ON_PURPOSE:
-        assert deviations.TABLE.with_name(name).exists(), name
+        assert (deviations.TABLE.parent / name).exists(), name
 
 
 # Tasks of a type that are not here yet.
