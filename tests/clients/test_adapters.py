@@ -15,6 +15,7 @@ import autoload
 from autoload.errors import AdapterError, ArgumentError, ConfigError, CorruptFile, FileError, MissingFile, WeightsError
 from tests.clients.checkpoints import batch
 from tests.clients.conftest import Both
+from tests.fakehub import FakeHub
 
 CLIENTS = ("peft", "transformers")
 TARGETS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -181,6 +182,28 @@ def test_where_it_lies(folder: Any, adapter: Path, caplog: pytest.LogCaptureFixt
     assert not hasattr(load(autoload, "llama", adapter), "peft_config") and "load_adapter" in caplog.text
     asked = load(autoload, "llama", adapter, adapter_kwargs={"subfolder": ""})
     assert asked.active_adapters() == ["default"] and torch.equal(logits(asked), expected)
+
+
+def test_on_the_hub(folder: Any, adapter: Path, tmp_path: Path) -> None:
+    """An adapter of one repository, for a model of another; a branch names the adapter's, and a cached commit asks nothing."""
+    code = (
+        "from autoload import AutoModelForCausalLM\nimport torch\n"
+        "model = AutoModelForCausalLM.from_pretrained('org/adapter', revision={revision!r}, local_files_only={local})\n"
+        "print(model.active_adapters(), float(model(torch.arange(3, 9)[None]).logits.abs().sum()))\n"
+    )
+    edit(base_model_name_or_path="org/base")(adapter)
+    with FakeHub() as hub:
+        hub.repo("org/base", Path(folder("llama")))
+        repo = hub.repo("org/adapter", adapter)
+        repo.tag("v1")
+        home = tmp_path / "home"
+        home.mkdir()
+        first = hub.run_client(code.format(revision="v1", local=False), home)
+        assert first.returncode == 0, first.stderr[-2000:]
+        assert first.stdout.startswith("['default'] ")
+        asked = hub.count()
+        again = hub.run_client(code.format(revision="v1", local=True), home)
+        assert again.stdout == first.stdout and hub.count() == asked, again.stderr[-2000:]
 
 
 def edit(**fields: Any) -> Callable[[Path], None]:
