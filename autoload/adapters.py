@@ -170,10 +170,10 @@ class AdapterMixin:
 
     def delete_adapter(self, adapter_names: str | Sequence[str]) -> None:
         """Take adapters away; after the last one the model has its own layers again."""
-        from peft.functional import delete_adapter  # type: ignore[import-not-found]
-
         names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
         _present(self, names)
+        from peft.functional import delete_adapter  # type: ignore[import-not-found]
+
         model: Any = self
         for name in names:
             delete_adapter(model, name, f"{self.peft_config[name].peft_type.value.lower()}_")
@@ -218,8 +218,8 @@ def written(model: Any, state: Mapping[str, Tensor] | None, prefixed: bool) -> t
     active = model.active_adapters()
     if len(active) > 1:
         raise AdapterError(
-            f"save_pretrained: the adapters {', '.join(active)} are active, expected one. Save them one after the other, "
-            "each after set_adapter.",
+            f"save_pretrained: the adapters {', '.join(active)} are active, expected one. Save them one after the "
+            "other, each after set_adapter.",
             name=None,
             available=[*model.peft_config],
         )
@@ -233,7 +233,8 @@ def written(model: Any, state: Mapping[str, Tensor] | None, prefixed: bool) -> t
 def configuration(files: Files | None, content: Mapping[str, Any] | None = None) -> Any:
     """The configuration of an adapter, as an object of peft; `content` in place of the file."""
     peft, where = _peft(), _where(files) if files is not None else "peft_config"
-    content = {k: v for k, v in (_content(files) if content is None else content).items() if k != "runtime_config"}  # type: ignore[arg-type]
+    fields: Mapping[str, Any] = _content(files) if content is None and files is not None else content or {}
+    content = {key: value for key, value in fields.items() if key != "runtime_config"}
     types = sorted(str(kind.value) for kind in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING)
     if content.get("peft_type") not in types:
         near = did_you_mean(str(content.get("peft_type")), types)
@@ -302,7 +303,7 @@ def _fill(model: Any, name: str, tensors: Mapping[str, Tensor], origin: str, whe
     if missing or found.unexpected_keys:
         what = [f"lacks {', '.join(missing[:5])}"] * bool(missing)
         what += [f"has {', '.join(found.unexpected_keys[:5])}"] * bool(found.unexpected_keys)
-        text = f"{where}: {' and '.join(what)}, expected the {len(own)} tensors of {model.peft_config[name].peft_type.value}."
+        text = f"{where}: {' and '.join(what)}, expected the {len(own)} tensors that its configuration asks for."
         remedy = f"Check that {CONFIG} belongs to it, and the model too."
         raise WeightsError(text, remedy=remedy, missing=missing, unexpected=[*found.unexpected_keys])
     if getattr(model.peft_config[name], "inference_mode", False):

@@ -13,15 +13,15 @@ from typing import Any
 
 # Keywords that no model minds: what trainers, adapters, tokenizers and collators pass to all of them alike.
 SHARED = frozenset(
-    "attention_mask cache_position cu_seq_lens_k cu_seq_lens_q input_ids is_causal length logits_to_keep max_length_k max_length_q "
-    "num_items_in_batch num_truncated_tokens offset_mapping output_attentions output_hidden_states "
+    "attention_mask cache_position cu_seq_lens_k cu_seq_lens_q input_ids is_causal length logits_to_keep max_length_k "
+    "max_length_q num_items_in_batch num_truncated_tokens offset_mapping output_attentions output_hidden_states "
     "overflow_to_sample_mapping position_ids return_dict seq_idx shift_labels special_tokens_mask token_type_ids "
     "use_cache".split()
 )
 
 
 def keywords_of(cls: Any) -> frozenset[str] | None:
-    """The keywords of a class's `forward`, and what its code and its base class's `reads`; None where others are for it to judge."""
+    """The keywords that the `forward` of a class knows, those that it or its base class `reads` too; None: any."""
     parameters = inspect.signature(cls.forward).parameters.values()
     if cls.reads is None or not any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None

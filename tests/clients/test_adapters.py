@@ -185,7 +185,7 @@ def test_where_it_lies(folder: Any, adapter: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_on_the_hub(folder: Any, adapter: Path, tmp_path: Path) -> None:
-    """An adapter of one repository, for a model of another; a branch names the adapter's, and a cached commit asks nothing."""
+    """An adapter of one repository for a model of another; a revision is the adapter's, and the cache is enough."""
     code = (
         "from autoload import AutoModelForCausalLM\nimport torch\n"
         "model = AutoModelForCausalLM.from_pretrained('org/adapter', revision={revision!r}, local_files_only={local})\n"
