@@ -79,14 +79,17 @@ from autoload.layers.cache import QuantizedCache as QuantizedCache
 from autoload.layers.cache import StaticCache as StaticCache
 from autoload.model import PreTrainedModel as PreTrainedModel
 from autoload.outputs import BaseModelOutputWithPoolingAndCrossAttentions as _BaseModelOutputWithPoolingAndCrossAttentions
+from autoload.outputs import CausalLMOutput as _CausalLMOutput
 from autoload.outputs import CausalLMOutputWithPast as _CausalLMOutputWithPast
 from autoload.outputs import MaskedLMOutput as _MaskedLMOutput
 from autoload.outputs import ModelOutput as ModelOutput
 from autoload.outputs import MultipleChoiceModelOutput as _MultipleChoiceModelOutput
 from autoload.outputs import NextSentencePredictorOutput as _NextSentencePredictorOutput
 from autoload.outputs import QuestionAnsweringModelOutput as _QuestionAnsweringModelOutput
+from autoload.outputs import Seq2SeqLMOutput as _Seq2SeqLMOutput
 from autoload.outputs import SequenceClassifierOutput as _SequenceClassifierOutput
 from autoload.outputs import TokenClassifierOutput as _TokenClassifierOutput
+from autoload.outputs import XVectorOutput as _XVectorOutput
 from autoload.processing import AutoProcessor as AutoProcessor
 from autoload.processing import ClapProcessor as ClapProcessor
 from autoload.processing import GraniteSpeech5Processor as GraniteSpeech5Processor
@@ -278,6 +281,8 @@ class _Auto(Generic[_M]):
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> _M: ...
     @overload
@@ -318,6 +323,8 @@ class _Auto(Generic[_M]):
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> tuple[_M, dict[str, Any]]: ...
     @classmethod
@@ -374,6 +381,8 @@ class _Loads:
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> Self: ...
     @overload
@@ -414,8 +423,22 @@ class _Loads:
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
+
+class _AudioClassification(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _SequenceClassifierOutput: ...
+
+class _AudioFrameClassification(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _TokenClassifierOutput: ...
+
+class _AudioXVector(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _XVectorOutput: ...
+
+class _CTC(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _CausalLMOutput: ...
 
 class _Model(PreTrainedModel):
     def __call__(self, *args: Any, **inputs: Any) -> _BaseModelOutputWithPoolingAndCrossAttentions: ...
@@ -434,6 +457,12 @@ class _NextSentencePrediction(PreTrainedModel):
 
 class _QuestionAnswering(PreTrainedModel):
     def __call__(self, *args: Any, **inputs: Any) -> _QuestionAnsweringModelOutput: ...
+
+class _Seq2SeqLM(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _Seq2SeqLMOutput: ...
+
+class _SpeechSeq2Seq(PreTrainedModel):
+    def __call__(self, *args: Any, **inputs: Any) -> _Seq2SeqLMOutput: ...
 
 class _SequenceClassification(PreTrainedModel):
     def __call__(self, *args: Any, **inputs: Any) -> _SequenceClassifierOutput: ...
@@ -520,22 +549,22 @@ class AutoTokenizer:
 class AutoModel(_Auto[_Model]):
     """For hidden states, without a head."""
 
-class AutoModelForAudioClassification(_Auto[PreTrainedModel]):
+class AutoModelForAudioClassification(_Auto[_AudioClassification]):
     """For a label for a recording."""
 
-class AutoModelForAudioFrameClassification(_Auto[PreTrainedModel]):
+class AutoModelForAudioFrameClassification(_Auto[_AudioFrameClassification]):
     """For a label for each frame of a recording."""
 
 class AutoModelForAudioTokenization(_Auto[PreTrainedModel]):
     """For codes for a recording, and back."""
 
-class AutoModelForAudioXVector(_Auto[PreTrainedModel]):
+class AutoModelForAudioXVector(_Auto[_AudioXVector]):
     """For a speaker vector."""
 
 class AutoBackbone(_Auto[PreTrainedModel]):
     """For feature maps of an image."""
 
-class AutoModelForCTC(_Auto[PreTrainedModel]):
+class AutoModelForCTC(_Auto[_CTC]):
     """For a character for each frame of speech."""
 
 class AutoModelForCausalLM(_Auto[_CausalLM]):
@@ -616,13 +645,13 @@ class AutoModelForRNNT(_Auto[PreTrainedModel]):
 class AutoModelForSemanticSegmentation(_Auto[PreTrainedModel]):
     """For a class for each pixel."""
 
-class AutoModelForSeq2SeqLM(_Auto[PreTrainedModel]):
+class AutoModelForSeq2SeqLM(_Auto[_Seq2SeqLM]):
     """For a text from a text."""
 
 class AutoModelForSequenceClassification(_Auto[_SequenceClassification]):
     """For a label for a text."""
 
-class AutoModelForSpeechSeq2Seq(_Auto[PreTrainedModel]):
+class AutoModelForSpeechSeq2Seq(_Auto[_SpeechSeq2Seq]):
     """For a text from speech."""
 
 class AutoModelForTDT(_Auto[PreTrainedModel]):

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autoload import bridge, registry
@@ -40,6 +41,7 @@ WITHOUT_EFFECT = (
     "_from_auto",
     "mirror",
 )
+ADAPTER = "adapter_config.json"
 CONFIG_OPTIONS = ("num_labels", "name_or_path", "torch_dtype", "dtype", "attn_implementation")
 
 
@@ -159,6 +161,8 @@ class _Auto:
         trust_remote_code: bool | None = None,
         quantization_config: Any = None,
         gguf_file: str | None = None,
+        adapter_name: str | None = "default",
+        adapter_kwargs: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> Any:
         """Load a model with the head that this class is named for.
@@ -192,6 +196,9 @@ class _Auto:
             quantization_config: a configuration of torchao, or the reference's TorchAoConfig: the base model's linear
                 layers are converted once they are read. Such a model is for inference, and is not saved.
             gguf_file: refused, not supported.
+            adapter_name: of the adapter, where a directory holds one in place of a model (its model is loaded too, which
+                needs the package peft).
+            adapter_kwargs: where to look for it, in place of `revision`, `subfolder` and the like.
             **overrides: fields of the configuration, or keywords of the model's constructor.
 
         Returns:
@@ -397,9 +404,12 @@ def load_model(
     gguf_file: str | None = None,
     attn_implementation: str | None = None,
     experts_implementation: str | None = None,
+    adapter_name: str | None = "default",
+    adapter_kwargs: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Any:
     """Load a model; the body of every `from_pretrained`. `target` is a task's name or a class."""
+    given = {k: v for k, v in locals().items() if k not in ("target", "name_or_path", "model_args", "keywords")}
     bridge.settle()  # another thread may have been in the middle of importing the reference
     if gguf_file is not None:
         raise ArgumentError("from_pretrained: gguf_file is not supported, expected None. Drop it.", name="gguf_file")
@@ -421,6 +431,10 @@ def load_model(
     refuse_remote_code(trust_remote_code, where)
 
     files = open_files(name_or_path, purpose="model", **hub) if name_or_path is not None else None
+    if files is not None and adapter_name is not None and (adapter := _adapter(files, where, hub, adapter_kwargs)):
+        from autoload.adapters import load_with_base
+
+        return load_with_base(partial(load_model, target), adapter, where, model_args, given | hub | keywords)
     label_count = keywords.get("num_labels") or len(keywords.get("id2label") or ())
     config, options = _configuration(target, config, files, where, keywords)
     cls = target if isinstance(target, type) else registry.class_for(config, target)
@@ -475,6 +489,19 @@ def load_model(
         quantization.quantize(model, recipe)
     placement.dispatch(model, plan, offload_folder)
     return (model, report.as_dict()) if output_loading_info else model
+
+
+def _adapter(files: Files, name: str, hub: Mapping[str, Any], further: Mapping[str, Any] | None) -> Files | None:
+    """The files of an adapter, where that is what the name stands for, or `adapter_kwargs` asks for one."""
+    if further:
+        asked = open_files(name, purpose="adapter", **{**hub, **further})
+        return asked if asked.find(ADAPTER) is not None else None
+    if files.find(ADAPTER) is None:
+        return None
+    if files.find("config.json") is None:
+        return files
+    logger.warning("%s: its adapter is not put on the model; model.load_adapter(%r) does that.", files.where, name)
+    return None
 
 
 def load_part(files: Files, stem: str, use_safetensors: bool | None = None) -> dict[str, torch.Tensor]:

@@ -41,6 +41,7 @@ OURS: dict[str, dict[str, str]] = {
     },
     "cache_utils": dict.fromkeys(CACHES.split(), "autoload"),
     "configuration_utils": dict.fromkeys(("PretrainedConfig", "PreTrainedConfig"), "autoload"),
+    "integrations.peft": {"PeftAdapterMixin": "autoload.adapters:AdapterMixin"},
     "modeling_utils": {"PreTrainedModel": "autoload"},
     "modeling_outputs": dict.fromkeys(
         "BaseModelOutput CausalLMOutputWithPast QuestionAnsweringModelOutput SequenceClassifierOutput TokenClassifierOutput".split(),
@@ -79,7 +80,6 @@ PLACEHOLDERS: dict[str, str] = {
     "feature_extraction_utils": "FeatureExtractionMixin",
     "image_processing_utils": "BaseImageProcessor",
     "integrations": "CodeCarbonCallback TrackioCallback WandbCallback",
-    "integrations.peft": "PeftAdapterMixin",
     "modelcard": "make_markdown_table",
     "processing_utils": "ProcessorMixin",
     "trainer": "Trainer",

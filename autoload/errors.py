@@ -142,6 +142,10 @@ class ArgumentError(AutoloadError, TypeError):
     """A call got an argument it does not know or cannot use. Facts: `name`."""
 
 
+class AdapterError(AutoloadError, ValueError):
+    """An adapter cannot go on the model, or the model has none of that name. Facts: `name`, `available`."""
+
+
 class TemplateError(AutoloadError, ValueError):
     """A chat template failed, did something forbidden, or took too much. Facts: `template`."""
 

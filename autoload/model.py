@@ -13,15 +13,16 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from autoload.adapters import AdapterMixin
 from autoload.bridge import stands_for
 from autoload.config import PreTrainedConfig
-from autoload.errors import ArgumentError
+from autoload.errors import ArgumentError, unknown_argument
 from autoload.generation.generate import GenerationMixin
 from autoload.keys import Rule
 from autoload.layers.attention import KERNELS, Context
 from autoload.layers.linear import Conv1D
 from autoload.losses import causal_lm_loss, named_loss
-from autoload.signatures import spelled_out
+from autoload.signatures import SHARED, keywords_of, spelled_out
 
 if TYPE_CHECKING:
     from autoload.loading import LoadingReport
@@ -44,7 +45,7 @@ class Variant:
 
 
 @stands_for("transformers.modeling_utils")
-class PreTrainedModel(GenerationMixin, nn.Module):
+class PreTrainedModel(GenerationMixin, AdapterMixin, nn.Module):
     """Base of all models: a configuration, and the powers that do not depend on the architecture.
 
     Args:
@@ -66,6 +67,8 @@ class PreTrainedModel(GenerationMixin, nn.Module):
     keep_fp32_in_fp16: ClassVar[tuple[str, ...]] = ()  # parts that stay fp32 when weights are loaded in fp16
     ties: ClassVar[bool] = False  # weights, where the configuration does not say so
     apart: frozenset[str] = frozenset()  # parameters that could be tied, but had values of their own in the file
+    reads: ClassVar[tuple[str, ...] | None] = ()  # keywords that code looks up in the **kwargs of `forward`; None: any
+    accepts: ClassVar[frozenset[str] | None] = None  # all keywords of `forward`, where it would pass over others
     loss_type: str | None = None  # what the class's name says of it; trainers count labels by it
     is_quantized = False  # by `quantization_config`
     _no_split_modules: list[str] = []
@@ -82,6 +85,9 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         if "variant" in vars(cls):  # a class of one model type
             cls.forward = spelled_out(cls, (cls.base_class or cls).named_inputs())
             cls.__init__ = _initialised(cls.__init__)
+            cls.accepts = keywords_of(cls)
+        elif "forward" in vars(cls):  # a user's, who knows what it takes
+            cls.accepts = None
 
     def __init__(self, config: Any):
         super().__init__()
@@ -128,6 +134,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
         safe_serialization: bool = True,
         variant: str | None = None,
         token: str | bool | None = None,
+        save_peft_format: bool = True,
         save_original_format: bool = True,
         **hub: Any,
     ) -> None:
@@ -143,6 +150,7 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             max_shard_size=max_shard_size,
             variant=variant,
             token=token,
+            save_peft_format=save_peft_format,
             save_original_format=save_original_format,
             **hub,
         )
@@ -265,6 +273,15 @@ class PreTrainedModel(GenerationMixin, nn.Module):
 
     # -- running
 
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Run `forward`, as every module does; a keyword that neither it nor any other model knows is an error."""
+        if self.accepts is not None:
+            for name, value in keywords.items():
+                known = name in self.accepts or name in SHARED or value is None
+                if not known and "forward" not in self.__dict__:  # which another program puts there
+                    raise unknown_argument(f"{type(self).__name__}.forward", name, self.accepts)
+        return super().__call__(*arguments, **keywords)
+
     def run(self, layer: Callable[[Any, Context], Any], x: Any, context: Context) -> Any:
         """One layer; in training with gradient checkpointing its inside is computed again in the backward pass."""
         if self.gradient_checkpointing and self.training and self._checkpoint is not None:
@@ -303,6 +320,8 @@ class PreTrainedModel(GenerationMixin, nn.Module):
             if isinstance(module, PreTrainedModel):
                 module.gradient_checkpointing = True
                 module._checkpoint = partial(checkpoint, **keywords)
+        if keywords["use_reentrant"] and self.main_input_name == "input_ids":  # it asks the inputs, not the parameters
+            self.enable_input_require_grads()
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **unused: Any

@@ -7,12 +7,16 @@ import inspect
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.extractor import open_for, save
+from autoload.bridge import Anchor, stands_for
 from autoload.errors import ArgumentError, AudioError, CorruptFile, RemoteCodeRefused, unknown_argument
 from autoload.hub import Files
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FILE = "processor_config.json"
 GROUPS = ("text_kwargs", "audio_kwargs", "common_kwargs")
@@ -20,7 +24,8 @@ TEXT_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "vocab.tx
               "sentencepiece.bpe.model")  # fmt: skip
 
 
-class ProcessorMixin:
+@stands_for("transformers.processing_utils")
+class ProcessorMixin(Anchor):
     """Hands sounds to a feature extractor and texts to a tokenizer.
 
     Args:
@@ -113,7 +118,7 @@ class ProcessorMixin:
     # -- reading and saving
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Self:
         """The processor of a directory or Hub repository; takes the keywords of `AutoProcessor.from_pretrained`."""
         from autoload.audio.auto import AutoFeatureExtractor
         from autoload.text.auto import AutoTokenizer
@@ -123,9 +128,10 @@ class ProcessorMixin:
         config = rest.pop("config", None)
         found = _object(files, FILE)
         own = {key: rest.pop(key, found.get(key)) for key in cls.own_settings if key in rest or key in found}
-        extractor, rest = AutoFeatureExtractor.from_pretrained(
+        pair: Any = AutoFeatureExtractor.from_pretrained(
             pretrained_model_name_or_path, config=config, return_unused_kwargs=True, **hub, **rest
         )
+        extractor, rest = pair
         if not cls.reads_text:
             if rest:
                 raise unknown_argument(f"{cls.__name__}.from_pretrained", next(iter(rest)), cls.own_settings)
@@ -168,6 +174,12 @@ class ProcessorMixin:
     def __repr__(self) -> str:
         parts = "\n".join(f"- {name}: {getattr(self, name)!r}" for name in ("feature_extractor", "tokenizer"))
         return f"{type(self).__name__}:\n{parts}\n\n{self.to_json_string()}"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        parts = [part._repr_html_() for part in (self.feature_extractor, self.tokenizer) if part is not None]
+        return card(type(self).__name__, {"inputs": ", ".join(self.model_input_names)}) + "".join(parts)
 
 
 def _keywords(part: Any) -> set[str]:

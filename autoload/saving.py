@@ -29,10 +29,13 @@ def save_model(
     max_shard_size: int | str = "50GB",
     variant: str | None = None,
     token: str | bool | None = None,
+    save_peft_format: bool = True,
     save_original_format: bool = True,
     **hub: Any,
 ) -> None:
     """Write config.json, generation_config.json and the weights, as one; weights that an earlier save left are removed.
+
+    Of a model with an adapter the adapter alone is written.
 
     Args:
         model: to save.
@@ -43,11 +46,13 @@ def save_model(
         max_shard_size: bytes, or a text such as "5GB".
         variant: `model.<variant>.safetensors`.
         token: for the upload.
+        save_peft_format: of an adapter, give names the prefix that they have in a `PeftModel`.
         save_original_format: write the Hub's parameter names; False keeps ours.
     """
     from autoload.keys import unmatch
 
-    if model.is_quantized and state_dict is None:
+    adapted = model._hf_peft_config_loaded
+    if model.is_quantized and state_dict is None and not adapted:
         raise WeightsError("save_pretrained: quantized weights are not saved. Save the model that they were made of.")
     spread = getattr(model, "_device_mesh", None) is not None or any(
         hasattr(p, "placements") for p in model.parameters()
@@ -61,15 +66,22 @@ def save_model(
     if is_main_process:
         model.config.architectures = [type(model).__name__]
         model.config.dtype = str(model.dtype)
-        state = _without_ties(model, dict(state_dict) if state_dict is not None else model.state_dict())
-        if save_original_format:
-            state = unmatch(state, model.variant.keys)
-        texts: dict[str, Content] = {"config.json": model.config.to_json_string()}
+        texts: dict[str, Content] = {}
+        if adapted:
+            from autoload.adapters import written
+
+            own, state = written(model, state_dict, save_peft_format)
+            texts |= own
+        else:
+            state = _without_ties(model, dict(state_dict) if state_dict is not None else model.state_dict())
+            if save_original_format:
+                state = unmatch(state, model.variant.keys)
+            texts |= {"config.json": model.config.to_json_string(), **model.further_texts()}
         if model.can_generate() and model.generation_config is not None:
             texts["generation_config.json"] = model.generation_config.to_json_string()
-        texts |= model.further_texts()
-        files = _weights(state, _size(max_shard_size), variant)
-        replace(folder, {**files, **texts}, _older_weights(folder, variant))
+        stem = "adapter_model" if adapted else "model"
+        files = _weights(state, _size(max_shard_size), variant, stem)
+        replace(folder, {**files, **texts}, _older_weights(folder, variant, stem))
     if spread:
         sharding.wait()
         push_to_hub = push_to_hub and is_main_process
@@ -77,15 +89,15 @@ def save_model(
         upload(folder, token=token, **hub)
 
 
-def _weights(state: dict[str, Any], limit: int, variant: str | None) -> dict[str, Content]:
+def _weights(state: dict[str, Any], limit: int, variant: str | None, stem: str) -> dict[str, Content]:
     """The files that hold the tensors, by name."""
     from safetensors.torch import save_file
 
     shards = _shards(state, limit)
     dot, save, n = f".{variant}" if variant else "", secrets.token_hex(4), len(shards)
     # names of their own, so that the shards of an earlier save stay whole until the index is replaced
-    names = [f"model{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
-    names = names if n > 1 else [f"model{dot}.safetensors"]
+    names = [f"{stem}{dot}-{save}-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
+    names = names if n > 1 else [f"{stem}{dot}.safetensors"]
 
     def writer(shard: dict[str, Any]) -> Callable[[Path], object]:
         return lambda to: save_file({k: _own_memory(t) for k, t in shard.items()}, to, metadata={"format": "pt"})
@@ -96,17 +108,15 @@ def _weights(state: dict[str, Any], limit: int, variant: str | None) -> dict[str
         metadata = {"total_parameters": sum(t.numel() for t in state.values()), "total_size": total}
         weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         index = json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=2, sort_keys=True) + "\n"
-        files[f"model.safetensors.index{dot}.json"] = index
+        files[f"{stem}.safetensors.index{dot}.json"] = index
     return files
 
 
-def _older_weights(folder: Path, variant: str | None) -> list[str]:
+def _older_weights(folder: Path, variant: str | None, stem: str) -> list[str]:
     """Weights files of the same variant: what an earlier save wrote."""
     tag = re.escape(f".{variant}" if variant else "")
     shard = r"(-[0-9a-f]{8})?-\d{5}-of-\d{5}"
-    pattern = re.compile(
-        rf"model{tag}\.safetensors|model({tag}{shard}|{shard}{tag})\.safetensors|model\.safetensors\.index{tag}\.json"
-    )
+    pattern = re.compile(rf"{stem}({tag}|{tag}{shard}|{shard}{tag})\.safetensors|{stem}\.safetensors\.index{tag}\.json")
     return [path.name for path in folder.iterdir() if pattern.fullmatch(path.name)]
 
 

@@ -11,6 +11,23 @@ from inspect import Parameter
 from types import FunctionType
 from typing import Any
 
+# Keywords that no model minds: what trainers, adapters, tokenizers and collators pass to all of them alike.
+SHARED = frozenset(
+    "attention_mask cache_position cu_seq_lens_k cu_seq_lens_q input_ids is_causal length logits_to_keep max_length_k "
+    "max_length_q num_items_in_batch num_truncated_tokens offset_mapping output_attentions output_hidden_states "
+    "overflow_to_sample_mapping position_ids return_dict seq_idx shift_labels special_tokens_mask token_type_ids "
+    "use_cache".split()
+)
+
+
+def keywords_of(cls: Any) -> frozenset[str] | None:
+    """The keywords that the `forward` of a class knows, those that it or its base class `reads` too; None: any."""
+    parameters = inspect.signature(cls.forward).parameters.values()
+    if cls.reads is None or not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    named = (p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return frozenset((*named, *cls.reads, *getattr(cls.base_class, "reads", ()))) - {"self", "kwargs"}
+
 
 def spelled_out(cls: Any, further: Iterable[str] = ()) -> Any:
     """The `forward` of a class under a signature that names every input; the function itself stays as it is.
@@ -30,7 +47,8 @@ def spelled_out(cls: Any, further: Iterable[str] = ()) -> Any:
     if not any(p.kind is p.VAR_KEYWORD for p in names.values()):
         return cls.forward
     base = cls.base_class
-    for name in (*(inspect.signature(base.forward).parameters if base is not None else ()), *further):
+    inputs = inspect.signature(base.forward).parameters.values() if base is not None else ()
+    for name in (*(p.name for p in inputs if p.kind is not p.VAR_KEYWORD), *further):
         names.setdefault(name, Parameter(name, Parameter.KEYWORD_ONLY, default=None))
     listed = sorted((p for p in names.values() if p.kind is not p.VAR_POSITIONAL), key=lambda p: p.kind)
     spelled = _copy(cls.forward)

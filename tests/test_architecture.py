@@ -27,8 +27,8 @@ MAY: dict[str, str] = {
     "repository": "errors hub hubcache",
     "lock": "errors hub",
     "text": "bridge errors hub",
-    "audio": "errors hub",
-    "processing": "errors hub audio",
+    "audio": "bridge errors hub",
+    "processing": "bridge errors hub audio",
     "decision": "errors hub",
     "transcripts": "errors audio processing",
     "diarization": "errors processing transcripts",
@@ -39,7 +39,8 @@ MAY: dict[str, str] = {
     "signatures": "",
     "notebook": "",
     "generation": "errors config hub layers outputs torch",
-    "model": "bridge signatures errors config keys layers losses outputs generation torch",
+    "adapters": "errors hub",
+    "model": "adapters bridge signatures errors config keys layers losses outputs generation torch",
     "heads": "errors config layers losses outputs generation model torch",
     "models": "errors config decision keys layers losses outputs generation model heads torch",
     "saving": "commit errors config keys torch",
@@ -64,16 +65,17 @@ LATER: dict[str, str] = {
     "hub": "repository lock",  # only for what is no directory, and under a lock file
     "repository": "download",  # only for what is not cached
     "text": "auto commit repository registry config configs notebook torch",  # torch for return_tensors="pt"
-    "audio": "commit text torch",  # the writing of files; torch for return_tensors="pt"
-    "processing": "audio commit text",
+    "audio": "commit text notebook torch",  # the writing of files; torch for return_tensors="pt"
+    "processing": "audio commit text notebook",
     "transcripts": "torch",  # numbers of languages
     "generation": "auto commit hub saving registry config text",  # names of languages
     "models": "auto registry",  # of models that hold others
     "skeleton": "sharding",
     "decision": "commit",
-    "saving": "repository sharding",
+    "saving": "adapters repository sharding",
+    "adapters": "loading weights",
     "model": "auto saving loading skeleton notebook",  # from_pretrained and save_pretrained
-    "auto": "loading skeleton weights placement quantization generation torch",
+    "auto": "adapters loading skeleton weights placement quantization generation torch",
     "sentence": "auto text weights",
     "compat": "errors hub model layers torch",
     "lock": "commit",

@@ -18,6 +18,9 @@ model = autoload.AutoModelForCausalLM.from_config(autoload.LlamaConfig({TINY})).
 ids = torch.arange(6)[None]
 out, conv = model(ids), Conv1D(2, 3)
 classes = autoload.PreTrainedTokenizerFast, autoload.PreTrainedTokenizer, autoload.BertTokenizer
+extractor = autoload.Wav2Vec2FeatureExtractor()
+processor = autoload.Wav2Vec2Processor(extractor, None)
+features = extractor([0.1, 0.2], sampling_rate=16000)
 
 
 def names(thing):
@@ -28,14 +31,17 @@ def methods(thing):
     return {{name: getattr(getattr(thing, name), "__func__", None) for name in names(thing)}}
 
 
-everything = model, out, out.past_key_values, conv, *classes
+everything = model, out, out.past_key_values, conv, extractor, processor, features, *classes
 """
 THEIRS = """
 import transformers as reference
 from transformers.pytorch_utils import Conv1D as TheirConv1D
-reference.PreTrainedModel, reference.PreTrainedTokenizerFast, reference.PreTrainedTokenizer  # it imports on first use
+reference.PreTrainedModel, reference.PreTrainedTokenizerFast, reference.PreTrainedTokenizer, reference.ProcessorMixin
+reference.SequenceFeatureExtractor, reference.BatchFeature  # it imports on first use
 """
 RECOGNISED = """
+assert isinstance(extractor, reference.SequenceFeatureExtractor) and isinstance(processor, reference.ProcessorMixin)
+assert isinstance(extractor, reference.FeatureExtractionMixin) and isinstance(features, reference.BatchFeature)
 assert isinstance(model, reference.PreTrainedModel) and isinstance(model.model, reference.PreTrainedModel)
 assert isinstance(out, reference.utils.ModelOutput) and isinstance(conv, TheirConv1D)
 assert isinstance(out.past_key_values, reference.DynamicCache)

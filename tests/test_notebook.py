@@ -49,6 +49,12 @@ def test_tokenizer() -> None:
     html = tokenizer._repr_html_()
     assert "2 and 0 added" in html and "unk_token" in html and "no limit" in html
     assert len(repr(tokenizer).splitlines()) == 1
+    extractor = autoload.WhisperFeatureExtractor()
+    assert repr(extractor).startswith("WhisperFeatureExtractor {") and "mel_filters" not in repr(extractor)
+    assert "16000" in extractor._repr_html_() and "input_features" in extractor._repr_html_()
+    processor = autoload.WhisperProcessor(extractor, tokenizer)
+    assert len(repr(processor).splitlines()) < 50
+    assert processor._repr_html_().count("<table>") == 3 and "unk_token" in processor._repr_html_()
 
 
 @pytest.mark.parametrize("function", [autoload.AutoModel.from_pretrained, autoload.AutoTokenizer.from_pretrained])

@@ -12,6 +12,7 @@ import torch
 
 import autoload
 from autoload import registry
+from autoload.errors import ArgumentError
 from autoload.outputs import BaseModelOutput, CausalLMOutputWithPast
 from tests.checkpoints import same_weights, tiny
 
@@ -53,6 +54,40 @@ def test_gradient_checkpointing_changes_nothing(model: Any) -> None:
     assert model(IDS).get("past_key_values") is None
     model.gradient_checkpointing_disable()
     assert not model.is_gradient_checkpointing
+
+
+def test_unknown_keywords(model: Any) -> None:
+    """Refused, where `forward` would pass over them; what trainers and tokenizers pass to all models is not."""
+    for wrong, hint in (
+        ("position_idz", "'position_ids'"),
+        ("label", "'labels'"),
+        ("attention_masks", "'attention_mask'"),
+    ):
+        with pytest.raises(ArgumentError, match=f"forward: unknown argument '{wrong}'; did you mean {hint}") as caught:
+            model(IDS, **{wrong: IDS})
+        assert isinstance(caught.value, TypeError) and caught.value.name == wrong
+    with pytest.raises(ArgumentError, match="unknown argument 'labels'"):
+        model.base_model(IDS, labels=IDS)
+    passed = dict.fromkeys(("token_type_ids", "special_tokens_mask", "offset_mapping", "num_items_in_batch"))
+    assert torch.equal(model(IDS, **passed).logits, model(IDS).logits)
+
+
+def test_keywords_of_a_subclass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of a user's, or a `forward` put on the model, says itself what it takes."""
+
+    class Louder(autoload.LlamaForCausalLM):
+        def forward(self, *args: Any, louder: float = 1.0, **kwargs: Any) -> Any:
+            kwargs.pop("colour", None)
+            out = super().forward(*args, **kwargs)
+            out.logits = out.logits * louder
+            return out
+
+    plain = tiny("llama", "CausalLM")
+    model = Louder(plain.config).eval()
+    model.load_state_dict(plain.state_dict())
+    assert torch.allclose(model(IDS, louder=2.0, colour="red").logits, 2 * plain(IDS).logits)
+    monkeypatch.setattr(plain, "forward", lambda ids, colour: colour)
+    assert plain(IDS, colour="red") == "red"
 
 
 @pytest.mark.parametrize("count", [70, 50])

@@ -19,7 +19,8 @@ SAMPLE = """\
 from typing import Any
 from autoload import (
     AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification,
-    AutoTokenizer, BertConfig, BertForMaskedLM, BertTokenizerFast, LlamaForCausalLM,
+    AutoTokenizer, BertConfig, BertForMaskedLM, BertTokenizerFast, LlamaForCausalLM, AutoFeatureExtractor,
+    AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor, Wav2Vec2ForCTC, WhisperFeatureExtractor, WhisperProcessor,
 )
 
 model = AutoModelForCausalLM.from_pretrained("x", dtype="bfloat16")
@@ -37,6 +38,15 @@ reveal_type(AutoConfig.from_pretrained("x"))
 reveal_type(AutoTokenizer.from_pretrained("x"))
 reveal_type(AutoTokenizer.from_pretrained("x")("text"))
 reveal_type(BertTokenizerFast)
+reveal_type(AutoModelForCTC.from_pretrained("x", adapter_name=None)(input_values=None))
+reveal_type(AutoModelForSpeechSeq2Seq.from_pretrained("x").generate)
+reveal_type(Wav2Vec2ForCTC.from_pretrained("x").config.conv_stride)
+reveal_type(AutoFeatureExtractor.from_pretrained("x"))
+reveal_type(AutoProcessor.from_pretrained("x"))
+reveal_type(WhisperFeatureExtractor.from_pretrained("x"))
+reveal_type(WhisperProcessor.from_pretrained("x"))
+bert.load_adapter("x", is_trainable=True)
+reveal_type(bert.active_adapters())
 AutoModelForMaskedLM.from_pretrained("x", revision=3)
 from autoload import NoSuchModel
 """
@@ -53,6 +63,14 @@ REVEALED = [
     "PreTrainedTokenizerBase",
     "BatchEncoding",
     "BertTokenizer",
+    "CausalLMOutput",
+    "generation_config",
+    "Any",  # a configuration's list, as the file has it
+    "SequenceFeatureExtractor",
+    "Any",  # of a text model it is the tokenizer
+    "WhisperFeatureExtractor",
+    "WhisperProcessor",
+    "list[str]",
 ]
 
 

@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any
 
-from autoload.audio.extractor import open_for, read_settings
+from autoload.audio.extractor import SequenceFeatureExtractor, open_for, read_settings
 from autoload.errors import ArgumentError, AudioError, RemoteCodeRefused, did_you_mean
 from autoload.hub import Files
 
@@ -62,7 +62,9 @@ class AutoFeatureExtractor:
         raise ArgumentError(text, name="AutoFeatureExtractor")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Any:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any
+    ) -> SequenceFeatureExtractor:
         """The feature extractor of a directory or of a Hub repository.
 
         Args:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from autoload.bridge import Anchor, stands_for
 from autoload.errors import ArgumentError, AudioError
 
 
-class BatchFeature(UserDict):
+@stands_for("transformers.feature_extraction_utils")
+class BatchFeature(Anchor, UserDict):
     """A dictionary whose entries are attributes too, and can be made tensors and moved.
 
     Args:

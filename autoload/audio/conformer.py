@@ -149,7 +149,7 @@ class GraniteSpeech5FeatureExtractor(SequenceFeatureExtractor):
         if max(lengths) > length:
             text = f"{type(self).__name__}: a sound has {max(lengths)} samples, expected at most {length}"
             raise AudioError(f"{text}. Pass truncation=True or a larger max_length.", field="max_length")
-        features = [self._one(wave) for wave in self._filled(waves, length, self.padding_value)]
+        features = [self._one(wave) for wave in self.even(waves, "max_length", length, False)[0]]
         data = {"input_features": np.stack(features)}
         if return_attention_mask:
             real = -(-(np.array(lengths) // self.hop_length) // 2)

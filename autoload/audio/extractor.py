@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoload.audio.batch import BatchFeature
 from autoload.audio.sound import waveforms
+from autoload.bridge import Anchor, stands_for
 from autoload.errors import (
     UNFORESEEN,
     ArgumentError,
@@ -27,6 +28,8 @@ from autoload.errors import (
 from autoload.hub import Files, open_files
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from autoload.commit import Content
 
 Array = NDArray[Any]
@@ -54,7 +57,8 @@ FOREIGN = frozenset(
 )  # fmt: skip
 
 
-class SequenceFeatureExtractor:
+@stands_for("transformers.feature_extraction_sequence_utils")
+class SequenceFeatureExtractor(Anchor):
     """Makes a model's inputs from sounds; its attributes are the settings that files hold."""
 
     model_input_names: ClassVar[list[str]] = ["input_values", "attention_mask"]
@@ -76,7 +80,7 @@ class SequenceFeatureExtractor:
     # -- reading and saving
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **settings: Any) -> Self:
         """The extractor of a directory or Hub repository; takes the keywords of `AutoFeatureExtractor`."""
         files = open_for(pretrained_model_name_or_path, settings)
         return cls.from_dict(read_settings(files), **settings)
@@ -129,6 +133,14 @@ class SequenceFeatureExtractor:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+    def _repr_html_(self) -> str:
+        from autoload.notebook import card
+
+        names = ("sampling_rate", "feature_size", "num_mel_bins", "chunk_length", "padding_side")
+        facts = {name: getattr(self, name, None) for name in names}
+        facts["inputs"] = ", ".join(self.model_input_names)
+        return card(type(self).__name__, facts, self.to_json_string())
 
     # -- calls
 

@@ -189,6 +189,7 @@ class ParakeetFeatureExtractor(SequenceFeatureExtractor):
         sound[length:] = 0.0
         return sound
 
+
 def _guarded(power: Array) -> Array:
     power += np.float32(2.0**-24)
     return np.log(power, out=power)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from autoload.config import ConfigSpec, PreTrainedConfig
@@ -74,12 +75,22 @@ def complete(config: PreTrainedConfig) -> None:
         fields["output_hidden_size"] = config.hidden_size
 
 
+def inputs_to_logits_ratio(config: Any) -> int:
+    """Samples to a frame of the output, by which pipelines count time."""
+    if hasattr(config, "conv_stride"):
+        return math.prod(config.conv_stride)
+    adapted = config.adapter_stride**config.num_adapter_layers if config.add_adapter else 1
+    return (
+        2 * config.feature_projection_input_dim * adapted
+    )  # of filter banks, two and two; the reference's own measure
+
+
 def spec(*groups: dict, **own: Any) -> ConfigSpec:
     """Defaults in several groups; later ones win."""
     fields: dict[str, Any] = {}
     for group in (*groups, own):
         fields |= group
-    return ConfigSpec(fields, complete=complete)
+    return ConfigSpec(fields, complete=complete, members={"inputs_to_logits_ratio": property(inputs_to_logits_ratio)})
 
 
 BASE = SIZES | DROPOUTS | CONVOLUTIONS

@@ -109,6 +109,8 @@ class LayerInputModel(decoder.Model):
     `forward` takes `per_layer_inputs` (batch, seq, layers, small dim) where there are no token numbers.
     """
 
+    reads = ("shared_kv_states", "per_layer_inputs", "return_shared_kv_states")
+
     def __init__(self, config: Any):
         super().__init__(config)
         self.small = getattr(config, "hidden_size_per_layer_input", 0)

@@ -144,6 +144,8 @@ class Deepstack(decoder.Model):
     `deepstack_visual_embeds`, for each of the first layers a tensor (visual tokens, dim).
     """
 
+    reads = ("visual_pos_masks", "deepstack_visual_embeds")
+
     def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
         return {"where": kwargs.get("visual_pos_masks"), "features": kwargs.get("deepstack_visual_embeds") or ()}
 

@@ -85,6 +85,8 @@ class TimedLayer(decoder.Layer):
 class TimedModel(decoder.Model):
     """`forward` takes `t_cond` (batch or 1, 1, dim), an embedding of the delay."""
 
+    reads = ("t_cond",)
+
     def read(self, input_ids: Tensor | None, embeds: Tensor, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(time := kwargs.get("t_cond"), torch.Tensor):
             raise ArgumentError("forward: pass t_cond, the embedding of the delay, a tensor.", name="t_cond")

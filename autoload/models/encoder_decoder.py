@@ -29,6 +29,7 @@ class Model(EncoderDecoder):
     """
 
     base_model_prefix = "encoder_decoder"
+    reads = None  # decoder_... are for the decoder
     encoder_task: ClassVar[str] = "Model"
 
     def __init__(self, config: Any = None, encoder: Any = None, decoder: Any = None):

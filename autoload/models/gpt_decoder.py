@@ -394,7 +394,8 @@ def reorder(cls: type, order: str, **members: Any) -> type:
     shown = [own.get(n, inspect.Parameter(n, kind, default=None)) for n in names + extra]
     forward.__signature__ = inspect.Signature([own["self"], *shown, own["kwargs"]])  # type: ignore[attr-defined]
     forward.__doc__ = inner.__doc__
-    return type(cls.__name__, (cls,), dict(forward=forward, __doc__=cls.__doc__, __module__=cls.__module__, **members))
+    members |= dict(forward=forward, reads=(*own,), __doc__=cls.__doc__, __module__=cls.__module__)
+    return type(cls.__name__, (cls,), members)
 
 
 def in_order(order: str, tasks: Mapping[str, type], spans: str = SPAN_ORDER) -> dict[str, type]:

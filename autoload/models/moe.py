@@ -258,6 +258,8 @@ class GraniteLayer(decoder.Layer):
 class Model(decoder.Model):
     """A decoder with experts, without a head."""
 
+    reads = ("output_router_logits",)
+
     def __init__(self, config: Any):
         super().__init__(config)
         self.shows_routers = hasattr(config, "output_router_logits")  # some types only do when asked

@@ -200,6 +200,7 @@ class Decoder(Routed, bart.Decoder):
 class Model(bart.Model):
     """Both sides without a head."""
 
+    reads = ("output_router_logits",)
     encoder_class = Encoder
     decoder_class = Decoder
 

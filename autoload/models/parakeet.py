@@ -261,6 +261,8 @@ class PointwiseConv1d(nn.Conv1d):
 class CTC(Parakeet):
     """Scores of the vocabulary for each vector."""
 
+    reads = ("output_attention_mask",)
+
     base_model_prefix = "model"
     embeddings_path = "encoder.subsampling"
 

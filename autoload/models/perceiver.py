@@ -308,6 +308,7 @@ class PerceiverHead(Head):
     """A model with what goes before and after it."""
 
     main_input_name = "inputs"
+    reads = ("input_ids", "pixel_values")
     other_name: ClassVar[str] = "input_ids"  # under which inputs may come too
     input_class: ClassVar[Any] = TextInput
     output_class: ClassVar[Any] = PerceiverClassifierOutput

@@ -106,6 +106,7 @@ class Model(t5.Model):
     """Both sides without a head."""
 
     base_model_prefix = "switch_transformers"
+    reads = ("output_router_logits",)
     encoder_class = Encoder
     decoder_class = Decoder
 

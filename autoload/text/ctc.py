@@ -99,7 +99,7 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
         spans: list[Span] = []
         start = 0
         runs = [(token, len(list(run))) for token, run in groupby(tokens)] if group_tokens else [(t, 1) for t in tokens]
-        space = self.init_kwargs.get("replace_word_delimiter_char", " ")
+        space = self.replace_word_delimiter_char
         delimiter = self._named.get("word_delimiter_token")
         for token, length in runs:
             if token != self.pad_token:
@@ -115,6 +115,17 @@ class Wav2Vec2CTCTokenizer(LookupTokenizer):
             "word_offsets": _words(spans, space, probabilities) if output_word_offsets else None,
         }
         return spelled if probabilities is None else {**spelled, "confidence": _confidence(spans, probabilities)}
+
+    @property
+    def replace_word_delimiter_char(self) -> str:
+        """What stands between words in a text."""
+        return self.init_kwargs.get("replace_word_delimiter_char", " ")
+
+    @staticmethod
+    def _get_word_offsets(offsets: list[dict[str, Any]], word_delimiter_char: str = " ") -> list[dict[str, Any]]:
+        """Words of `char_offsets`, for pipelines, which know this name."""
+        spans = [(at["char"], at["start_offset"], at["end_offset"]) for at in offsets]
+        return _words(spans, word_delimiter_char, None)
 
     def _decode(
         self,

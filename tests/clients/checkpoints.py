@@ -46,6 +46,8 @@ BART = dict(
     init_std=0.2,
 )
 
+T5 = dict(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0.0, decoder_start_token_id=0)
+
 
 def write(name: str, directory: Path) -> None:
     """Write the checkpoint of that name."""
@@ -69,6 +71,7 @@ def write(name: str, directory: Path) -> None:
         "bert_tokens": lambda: t.BertForTokenClassification(t.BertConfig(**bert)),
         "bert_spans": lambda: t.BertForQuestionAnswering(t.BertConfig(**{**bert, "num_labels": 2})),
         "bart": lambda: t.BartForConditionalGeneration(t.BartConfig(**BART, **ids, **target, forced_eos_token_id=None)),
+        "t5": lambda: t.T5ForConditionalGeneration(t.T5Config(**T5, **{**ids, "bos_token_id": None})),
         "modernbert": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**modern)),
         "bert_words": lambda: t.BertForMaskedLM(t.BertConfig(**bert)),
     }[name]()

@@ -87,7 +87,7 @@ def lora_translator(library: Any, path: str) -> list[float]:
     return [*losses, float(logits.abs().mean()), *text.flatten().tolist()]
 
 
-@pytest.mark.parametrize("name", ["bart"])
+@pytest.mark.parametrize("name", ["bart", "t5"])
 def test_lora_on_encoder_decoders(both: Both, folder: Any, name: str) -> None:
     both(lora_translator, folder(name))
 

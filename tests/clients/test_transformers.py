@@ -67,7 +67,7 @@ def test_trainer_on_language_models(both: Both, folder: Any, tmp_path: Path, nam
     assert found
 
 
-@pytest.mark.parametrize("name", ["bart"])
+@pytest.mark.parametrize("name", ["bart", "t5"])
 def test_trainer_on_encoder_decoders(both: Both, folder: Any, tmp_path: Path, name: str) -> None:
     def figures(library: Any, path: str) -> list[float]:
         from datasets import Dataset

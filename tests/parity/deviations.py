@@ -32,6 +32,18 @@ From `Case.skip`; where the reason names no test, the check has nothing to look 
 # What, what the reference does, what is done here, and the test that shows it.
 ON_PURPOSE = (
     (
+        "all, a keyword of `forward` that no model knows",
+        "passes over it in silence",
+        "an `ArgumentError`, with the name that may be meant",
+        "../test_powers.py",
+    ),
+    (
+        "all, an adapter whose tensors do not fit",
+        "logs a warning, and leaves random numbers in their place",
+        "a `WeightsError`, and the model as it was",
+        "../clients/test_adapters.py",
+    ),
+    (
         "nllb-moe",
         "takes a mask of zeros and ones for numbers of experts: experts 0 and 1 always run",
         "the two experts that the router chooses, as in fairseq and in release 4; the parity suite puts that into the "

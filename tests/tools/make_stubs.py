@@ -27,12 +27,18 @@ from typing_extensions import Self
 """
 # What a model for a task gives when called; a superset where types differ. Other tasks: not said.
 OUTPUTS = {
+    "AudioClassification": "SequenceClassifierOutput",
+    "AudioFrameClassification": "TokenClassifierOutput",
+    "AudioXVector": "XVectorOutput",
+    "CTC": "CausalLMOutput",
     "Model": "BaseModelOutputWithPoolingAndCrossAttentions",
     "CausalLM": "CausalLMOutputWithPast",
     "MaskedLM": "MaskedLMOutput",
     "MultipleChoice": "MultipleChoiceModelOutput",
     "NextSentencePrediction": "NextSentencePredictorOutput",
     "QuestionAnswering": "QuestionAnsweringModelOutput",
+    "Seq2SeqLM": "Seq2SeqLMOutput",
+    "SpeechSeq2Seq": "Seq2SeqLMOutput",
     "SequenceClassification": "SequenceClassifierOutput",
     "TextEncoding": "BaseModelOutputWithPoolingAndCrossAttentions",
     "TokenClassification": "TokenClassifierOutput",
