@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -63,6 +63,7 @@ class SequenceFeatureExtractor(Anchor):
 
     model_input_names: ClassVar[list[str]] = ["input_values", "attention_mask"]
     tables: ClassVar[tuple[str, ...]] = ("mel_filters", "window")  # computed, and not saved
+    __call__: Callable[..., BatchFeature]  # features of sounds; each class has its own
 
     def __init__(self, feature_size: int, sampling_rate: int, padding_value: float = 0.0, **settings: Any):
         self.feature_size, self.sampling_rate, self.padding_value = feature_size, sampling_rate, padding_value
