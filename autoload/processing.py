@@ -189,27 +189,27 @@ def _keywords(part: Any) -> set[str]:
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
 
 
-class CTCProcessor(ProcessorMixin):
-    """Of CTC models: what they get from a text are labels alone."""
+class LabelProcessor(ProcessorMixin):
+    """Of models that get nothing but labels from a text."""
 
     @property
     def model_input_names(self) -> list[str]:
         return [*self.feature_extractor.model_input_names, self.text_becomes]
 
 
-class Wav2Vec2Processor(CTCProcessor):
+class Wav2Vec2Processor(LabelProcessor):
     """Of CTC models that read the waveform."""
 
 
-class Wav2Vec2BertProcessor(CTCProcessor):
+class Wav2Vec2BertProcessor(LabelProcessor):
     """Of CTC models that read filter banks."""
 
 
-class GraniteSpeech5Processor(ProcessorMixin):
+class GraniteSpeech5Processor(LabelProcessor):
     """Of Granite Speech's CTC models."""
 
 
-class LasrProcessor(ProcessorMixin):
+class LasrProcessor(LabelProcessor):
     """Of LASR's CTC models. Unlike the reference's it keeps the mask of a sound that has a text: the loss needs it."""
 
     text_defaults: ClassVar[Mapping[str, Any]] = dict(
@@ -220,7 +220,7 @@ class LasrProcessor(ProcessorMixin):
     )
 
 
-class MoonshineStreamingProcessor(ProcessorMixin):
+class MoonshineStreamingProcessor(LabelProcessor):
     """Of the streaming Moonshine, which reads whole frames."""
 
     text_defaults = {"return_tensors": "pt"}

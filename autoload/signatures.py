@@ -21,12 +21,14 @@ SHARED = frozenset(
 
 
 def keywords_of(cls: Any) -> frozenset[str] | None:
-    """The keywords that the `forward` of a class knows, those that it or its base class `reads` too; None: any."""
+    """The keywords that the `forward` of a class knows, and those that it, its bases or its `base_class` `reads`; None: any."""
     parameters = inspect.signature(cls.forward).parameters.values()
     if cls.reads is None or not any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     named = (p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return frozenset((*named, *cls.reads, *getattr(cls.base_class, "reads", ()))) - {"self", "kwargs"}
+    kin = (*cls.__mro__, *getattr(cls.base_class, "__mro__", ()))
+    read = (name for c in kin for name in vars(c).get("reads") or ())
+    return frozenset((*named, *read)) - {"self", "kwargs"}
 
 
 def spelled_out(cls: Any, further: Iterable[str] = ()) -> Any:

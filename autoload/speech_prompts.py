@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from autoload.audio.batch import BatchFeature
 from autoload.errors import ArgumentError, AudioError, did_you_mean
-from autoload.processing import ProcessorMixin
+from autoload.processing import LabelProcessor
 
 LANGUAGES = dict(
     bg="Bulgarian", hr="Croatian", cs="Czech", da="Danish", nl="Dutch", en="English", et="Estonian", fi="Finnish",
@@ -23,7 +23,7 @@ PROMPT = (
 )
 
 
-class CohereAsrProcessor(ProcessorMixin):
+class CohereAsrProcessor(LabelProcessor):
     """Of Cohere's ASR, which is told the language of a sound."""
 
     text_defaults: ClassVar[Mapping[str, Any]] = dict(
@@ -101,7 +101,7 @@ def joined(parts: Sequence[tuple[int, str]], between: str) -> str:
     return between.join(texts)
 
 
-class CanaryProcessor(ProcessorMixin):
+class CanaryProcessor(LabelProcessor):
     """Of Canary, which transcribes and translates; a chat template writes what is asked for."""
 
     text_defaults: ClassVar[Mapping[str, Any]] = dict(padding=True, return_tensors="pt")

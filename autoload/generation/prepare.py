@@ -145,6 +145,8 @@ def run_encoder(model: Any, prompt: Tensor, name: str, kwargs: dict[str, Any], s
     given = {k: v for k, v in kwargs.items() if not k.startswith(others)}
     if not any(p.kind is p.VAR_KEYWORD for p in accepts.values()):
         given = {k: v for k, v in given.items() if k in accepts}
+    elif (known := getattr(encoder, "accepts", None)) is not None:
+        given = {k: v for k, v in given.items() if k in known}
     given |= {
         "output_attentions": settings.output_attentions,
         "output_hidden_states": settings.output_hidden_states,

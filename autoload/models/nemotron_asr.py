@@ -281,6 +281,7 @@ class PromptedRNNT(RNNT):
     """A transducer that is told the language, or to find it out."""
 
     output_class = Nemotron3_5AsrRNNTOutput
+    reads = ("prompt_ids",)
 
     def __init__(self, config: Any):
         super().__init__(config)

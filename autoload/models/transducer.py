@@ -146,7 +146,8 @@ class RNNT(parakeet.Parakeet):
         self, input_features: Tensor | None = None, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> Any:
         """What the encoder gives, and as `pooler_output` its states as the joint network reads them."""
-        out = self.encoder(input_features, attention_mask, **{**kwargs, "return_dict": True})
+        for_encoder = {name: value for name, value in kwargs.items() if name not in (self.reads or ())}
+        out = self.encoder(input_features, attention_mask, **{**for_encoder, "return_dict": True})
         out.pooler_output = self.project(out.last_hidden_state, **kwargs)
         return out
 

@@ -72,7 +72,10 @@ def takes_token_types(case: Case, task: str) -> bool:
 
 
 FIRST = [
-    (case_of(model_type, task), task) for model_type in registry.MODELS for task in [*registry.tasks_of(model_type)][:1]
+    (case_of(model_type, task), task)
+    for model_type in registry.MODELS
+    for task in [*registry.tasks_of(model_type)][:1]
+    if task != "Decision"  # has no case: test_jev.py
 ]
 TYPED = [(case, task) for case, task in FIRST if takes_token_types(case, task)]
 
