@@ -322,7 +322,6 @@ def gemma4(c: Any) -> Spec:
         scale=1.0,
         logits_softcap=c.final_logit_softcapping,
         embedding_class=decoder.ScaledEmbedding,
-        bidirectional=everywhere,
         # The file's window counts both sides; ours is one side and the token itself. The reference sees one token
         # further here than in gemma3.
         window=c.sliding_window // 2 + 2 if everywhere else None,
